@@ -1,0 +1,123 @@
+"""gradflow: measure, explain and show how gradients vanish along time in recurrent spiking networks.
+
+The public names, in the order in which data flows: task → network → engine → recording → analysis and
+theory → plots. They are loaded when first used, so that `import gradflow` and `gradflow --help` are quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradflow import analysis, engine, jacobian, plots, seeds, tasks, theory
+    from gradflow.analysis import curve_band, fit_decay, horizon_at, zero_summary
+    from gradflow.conventions import Conventions
+    from gradflow.jacobian import MatrixNorm, dense_products, jacobian_products
+    from gradflow.network import RecurrentSNN, Run
+    from gradflow.neurons import GLIF, LIF, PLIF, Reset
+    from gradflow.norms import BatchNorm, LayerNorm
+    from gradflow.readout import Readout
+    from gradflow.recording import Keep, record
+    from gradflow.recurrence import AdaptiveSkip, NoRecurrence, Skip, SpanMode, Vanilla
+    from gradflow.storage import load, save
+    from gradflow.surrogate import (
+        ArcTangent,
+        Exponential,
+        MultiGaussian,
+        Rectangle,
+        Sigmoid,
+        SmoothTwin,
+        Triangle,
+    )
+    from gradflow.tasks import Batch, Sizes, Split, Task
+    from gradflow.transition import DenseTransition, LayerTransition, Transition, local_jacobians
+
+_HOME = {
+    "gradflow": ("seeds", "tasks", "engine", "jacobian", "analysis", "theory", "plots"),
+    "gradflow.tasks": ("Batch", "Sizes", "Split", "Task"),
+    "gradflow.surrogate": (
+        "Triangle",
+        "Rectangle",
+        "Exponential",
+        "Sigmoid",
+        "ArcTangent",
+        "MultiGaussian",
+        "SmoothTwin",
+    ),
+    "gradflow.neurons": ("LIF", "PLIF", "GLIF", "Reset"),
+    "gradflow.recurrence": ("NoRecurrence", "Vanilla", "Skip", "AdaptiveSkip", "SpanMode"),
+    "gradflow.norms": ("LayerNorm", "BatchNorm"),
+    "gradflow.readout": ("Readout",),
+    "gradflow.network": ("RecurrentSNN", "Run"),
+    "gradflow.conventions": ("Conventions",),
+    "gradflow.recording": ("Keep", "record"),
+    "gradflow.storage": ("save", "load"),
+    "gradflow.transition": ("Transition", "LayerTransition", "DenseTransition", "local_jacobians"),
+    "gradflow.jacobian": ("MatrixNorm", "jacobian_products", "dense_products"),
+    "gradflow.analysis": ("fit_decay", "horizon_at", "curve_band", "zero_summary"),
+}
+_WHERE = {name: home for home, names in _HOME.items() for name in names}
+
+__all__ = [
+    "GLIF",
+    "LIF",
+    "PLIF",
+    "AdaptiveSkip",
+    "ArcTangent",
+    "Batch",
+    "BatchNorm",
+    "Conventions",
+    "DenseTransition",
+    "Exponential",
+    "Keep",
+    "LayerNorm",
+    "LayerTransition",
+    "MatrixNorm",
+    "MultiGaussian",
+    "NoRecurrence",
+    "Readout",
+    "Rectangle",
+    "RecurrentSNN",
+    "Reset",
+    "Run",
+    "Sigmoid",
+    "Sizes",
+    "Skip",
+    "SmoothTwin",
+    "SpanMode",
+    "Split",
+    "Task",
+    "Transition",
+    "Triangle",
+    "Vanilla",
+    "analysis",
+    "curve_band",
+    "dense_products",
+    "engine",
+    "fit_decay",
+    "horizon_at",
+    "jacobian",
+    "jacobian_products",
+    "load",
+    "local_jacobians",
+    "plots",
+    "record",
+    "save",
+    "seeds",
+    "tasks",
+    "theory",
+    "zero_summary",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name's module when the name is first used (PEP 562)."""
+    home = _WHERE.get(name)
+    if home is None:
+        raise AttributeError(f"module 'gradflow' has no attribute {name!r}")
+    value = import_module(f"gradflow.{name}") if home == "gradflow" else getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -1,0 +1,23 @@
+"""Measurements on curves: rates, horizons, zeros. Arrays or labelled arrays in and out; knows no network."""
+
+from gradflow.analysis.curves import curve_band, envelope
+from gradflow.analysis.fits import CurveFit, fit_curve, fit_curves
+from gradflow.analysis.horizons import half_life, horizon, horizon_at
+from gradflow.analysis.rates import fit_decay, student_interval
+from gradflow.analysis.zeros import exact_zero_lag, first_exact_zero, zero_summary
+
+__all__ = [
+    "CurveFit",
+    "curve_band",
+    "envelope",
+    "exact_zero_lag",
+    "first_exact_zero",
+    "fit_curve",
+    "fit_curves",
+    "fit_decay",
+    "half_life",
+    "horizon",
+    "horizon_at",
+    "student_interval",
+    "zero_summary",
+]

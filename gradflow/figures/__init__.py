@@ -1,0 +1,1 @@
+"""Figures, one a file: compute(config) → dataset file → draw(dataset); see `registry`."""

@@ -1,0 +1,85 @@
+"""What a figure is: compute(config) → file → draw(dataset), with claims that its data must bear out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, runtime_checkable
+
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure as Picture
+from pydantic import BaseModel, ConfigDict
+
+MODULES = ("decay_curves",)
+"""The figures, one module each, in the order of the book; loaded when first asked for."""
+
+
+class Config(BaseModel):
+    """Options of a figure; frozen, and unknown ones are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Told how far a computation is."""
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Take `done` of `total` parts and what is worked on."""
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that the figure's data bears out or does not."""
+
+    text: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One registered figure.
+
+    Attributes:
+        name: as on the command line, `decay-curves`.
+        title: one line.
+        caption: what is seen and how it was measured.
+        config: class of its options; its defaults make the figure.
+        quick, full: options that change for `--quick` and `--full`.
+        compute: options → dataset. draw: dataset → picture, reading nothing else.
+        claims: dataset → claims.
+        table: dataset → tidy rows for the CSV. summary: dataset → the few numbers worth printing.
+    """
+
+    name: str
+    title: str
+    caption: str
+    config: type[Config]
+    quick: Mapping[str, object]
+    full: Mapping[str, object]
+    compute: Callable[..., xr.Dataset]
+    draw: Callable[[xr.Dataset], Picture]
+    claims: Callable[[xr.Dataset], Sequence[Claim]]
+    table: Callable[[xr.Dataset], pd.DataFrame]
+    summary: Callable[[xr.Dataset], pd.DataFrame]
+
+
+def names() -> list[str]:
+    """Return the names of all figures, in the order of the book."""
+    return [module.replace("_", "-") for module in MODULES]
+
+
+def find(name: str) -> FigureSpec:
+    """Return the figure of this name.
+
+    Raises ValueError listing the names that exist.
+    """
+    if name not in names():
+        raise ValueError(f"figure {name!r}: expected one of {', '.join(names())}")
+    module = import_module(f"gradflow.figures.{name.replace('-', '_')}")
+    spec: FigureSpec = module.FIGURE
+    return spec

@@ -1,0 +1,35 @@
+"""One look for all pictures: the style sheet and the ordered palette for spans."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import matplotlib as mpl
+
+Colour = tuple[float, float, float]
+
+DARKEST, LIGHTEST = 0.0, 0.82
+"""Part of the palette used: its yellow end cannot be read on white."""
+
+
+def style() -> AbstractContextManager[None]:
+    """Return a context in which figures are drawn in gradflow's style (global settings come back)."""
+    sheet = Path(__file__).with_name("gradflow.mplstyle")
+    return mpl.rc_context(fname=sheet)
+
+
+def ordered_colours(count: int) -> Sequence[Colour]:
+    """Return `count` colours from dark to light, ordered alike in colour, in grey and for the colour-blind.
+
+    They are taken from viridis (van der Walt & Smith 2015), whose lightness grows evenly.
+
+    >>> [round(sum(colour) / 3, 2) for colour in ordered_colours(3)]
+    [0.2, 0.4, 0.55]
+    """
+    places = [DARKEST + (LIGHTEST - DARKEST) * k / max(count - 1, 1) for k in range(count)]
+    viridis = mpl.colormaps["viridis"]
+    return [(float(red), float(green), float(blue)) for red, green, blue, _ in map(viridis, places)]
+
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""A second code beside colour, for prints in grey."""

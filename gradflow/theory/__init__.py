@@ -1,0 +1,18 @@
+"""Predictions from recorded moments: bound, characteristic root, mean square. Knows no network."""
+
+from gradflow.theory.bound import bound, product_bound
+from gradflow.theory.mean_square import mean_square, mean_square_curve
+from gradflow.theory.residual import curve_residual, residual
+from gradflow.theory.root import characteristic_root, impulse_log, log_root
+
+__all__ = [
+    "bound",
+    "characteristic_root",
+    "curve_residual",
+    "impulse_log",
+    "log_root",
+    "mean_square",
+    "mean_square_curve",
+    "product_bound",
+    "residual",
+]

@@ -1,0 +1,27 @@
+"""One deterministic hypothesis profile, one torch thread, and a switch for the shape checks."""
+
+import jaxtyping
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# derandomised: a failure seen once is seen by everyone; few examples, because every one runs networks
+settings.register_profile(
+    "gradflow",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+settings.load_profile("gradflow")
+# the matrices here are tiny: a second thread only waits for the first
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def no_shape_checks():
+    """Switch jaxtyping off, so that wrong input reaches the library's own messages, as it does for users."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
