@@ -7,20 +7,21 @@ nothing behind, so no pass can influence another. Axes: time batch neuron.
 import math
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradflow import seeds
 from gradflow.engine import Engine, reference
-from gradflow.neurons import LIF, Dynamics, Neuron
-from gradflow.norms import BatchNormParameters, Norm, NormStatistics
+from gradflow.layer import LayerRun, RecurrentLayer, empty_linear, fill_linear
+from gradflow.neurons import LIF, Neuron
+from gradflow.norms import BatchNormParameters, Norm
 from gradflow.readout import Readout, ReadoutLike
-from gradflow.recurrence import AdaptiveSkip, Recurrence, SpanMode, SpanParameters, Taps, Vanilla
-from gradflow.shapes import Inputs, Logits, Sequence
+from gradflow.recurrence import AdaptiveSkip, Recurrence, SpanMode, SpanParameters, Vanilla
+from gradflow.shapes import Inputs, Logits
 
 
 @runtime_checkable
@@ -41,21 +42,6 @@ class Sized(Protocol):
 
 
 @dataclass(frozen=True)
-class LayerRun:
-    """What one layer computed, still in the graph of autograd."""
-
-    inputs: Inputs
-    linear: Sequence
-    drive: Sequence
-    u: Sequence
-    s: Sequence
-    V: Float[Tensor, "neuron neuron"] | None
-    dynamics: Dynamics
-    taps: Taps
-    norm_statistics: NormStatistics | None
-
-
-@dataclass(frozen=True)
 class Run:
     """What one forward pass computed: logits, readout of every step, and each layer's run."""
 
@@ -64,40 +50,6 @@ class Run:
     layers: tuple[LayerRun, ...]
     span_mode: SpanMode
     engine: str = field(default="reference")
-
-
-class RecurrentLayer(nn.Module):
-    """One layer's parameters: W and b (`linear`), V, the neurons', the spans' and the norm's."""
-
-    def __init__(
-        self,
-        inputs: int,
-        neurons: int,
-        neuron: Neuron,
-        recurrence: Recurrence,
-        spans: SpanParameters,
-        norm: Norm | None,
-        *,
-        bias: bool,
-        steps: int | None,
-    ) -> None:
-        super().__init__()
-        self.linear = empty_linear(inputs, neurons, bias=bias)
-        self.V = (
-            nn.Parameter(torch.empty(neurons, neurons, dtype=torch.float64)) if recurrence.max_span else None
-        )
-        self.neuron = neuron.build(neurons, steps)
-        self.spans = spans
-        self.norm = None if norm is None else norm.build(neurons)
-
-    def initialise(self, seed: int, layer: int, gain: float) -> None:
-        """Fill W and b uniformly on ±1/√inputs (torch's default) and V with gain × a random rotation."""
-        fill_linear(self.linear, seed, f"layer {layer}")
-        if self.V is not None:
-            square = seeds.normal(seed, f"layer {layer}", "V", shape=tuple(self.V.shape))
-            q, r = np.linalg.qr(square)
-            # the signs make the rotation uniform (Haar): QR alone prefers some
-            self.V.data.copy_(torch.from_numpy(gain * q * np.sign(np.diag(r))))
 
 
 class RecurrentSNN(nn.Module):
@@ -142,50 +94,38 @@ class RecurrentSNN(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        self.hidden = require_sizes(hidden)
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"RecurrentSNN(dropout={dropout!r}): expected a probability from 0 to below 1")
+        require_instance("task", task, Sized, "a task, or its sizes as in Sizes(inputs=1, classes=10)")
+        require_instance("norm", norm, Norm | None, "LayerNorm(), BatchNorm() or None")
+        require_number("dropout", dropout, "a probability from 0 to below 1", least=0.0, below=1.0)
+        require_number("recurrent_gain", recurrent_gain, "a finite number")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"RecurrentSNN(dtype={dtype}): expected torch.float32 or torch.float64")
-        layers = len(self.hidden)
+        self.hidden = require_sizes(hidden)
         self.recurrences: tuple[Recurrence, ...] = per_layer(
-            "recurrence", Vanilla() if recurrence is None else recurrence, Recurrence, layers
+            "recurrence", recurrence, Vanilla(), Recurrence, len(self.hidden)
         )
-        self.neurons: tuple[Neuron, ...] = per_layer(
-            "neuron", LIF() if neuron is None else neuron, Neuron, layers
-        )
+        self.neurons: tuple[Neuron, ...] = per_layer("neuron", neuron, LIF(), Neuron, len(self.hidden))
         self.norm, self.dropout, self.seed = norm, float(dropout), seed
         self.recurrent_gain = float(recurrent_gain)
         self.readout = Readout(readout)
-        shared: dict[Recurrence, SpanParameters] = {}
         self.layers = nn.ModuleList()
         widths = (task.inputs, *self.hidden)
-        for layer, neurons in enumerate(self.hidden):
-            spec = self.recurrences[layer]
-            spans = spec.build()
-            if isinstance(spec, AdaptiveSkip) and spec.shared:
-                spans = shared.setdefault(spec, spans)
-            self.layers.append(
-                RecurrentLayer(
-                    widths[layer],
-                    neurons,
-                    self.neurons[layer],
-                    spec,
-                    spans,
-                    norm,
-                    bias=bias,
-                    steps=task.steps,
-                )
+        for layer, spans in enumerate(build_spans(self.recurrences)):
+            built = RecurrentLayer(
+                widths[layer],
+                widths[layer + 1],
+                self.neurons[layer],
+                self.recurrences[layer],
+                spans,
+                norm,
+                bias=bias,
+                steps=task.steps,
             )
-            self._layer(layer).initialise(seed, layer, self.recurrent_gain)
+            built.initialise(seed, layer, self.recurrent_gain)
+            self.layers.append(built)
         self.output = empty_linear(widths[-1], task.classes, bias=bias)
         fill_linear(self.output, seed, "output")
         self.to(dtype=dtype, device=device)
-
-    def _layer(self, index: int) -> RecurrentLayer:
-        layer = self.layers[index]
-        assert isinstance(layer, RecurrentLayer)
-        return layer
 
     @property
     def dtype(self) -> torch.dtype:
@@ -206,118 +146,133 @@ class RecurrentSNN(nn.Module):
         """Run the network over whole sequences.
 
         Args:
-            x: inputs, (time, batch, input), in the network's dtype, finite.
+            x: inputs, (time, batch, input), in the network's dtype and on its device, finite.
             span_mode: soft or hard spans of adaptive recurrences (default: soft in training, hard in
                 evaluation).
             readout: instead of the network's own.
             engine: what runs a layer.
-            generator: of the dropout masks (default: torch's global one).
+            generator: of the dropout masks (default: torch's global one). One on the CPU gives the same masks
+                on every device and in both dtypes.
             track_drive: make the graph reach every layer's drive and currents even where nothing is learned.
 
         Returns:
             A `Run`: logits, outputs of every step, and for each layer inputs, drive, u and s.
 
         Raises:
-            ValueError: for inputs of another shape, another dtype, no steps, or with NaN or infinity.
+            ValueError: for inputs of another shape, dtype or device, no steps, or with NaN or infinity.
         """
-        self._check(x)
-        mode = span_mode or (SpanMode.SOFT if self.training else SpanMode.HARD)
+        layers = self.recurrent_layers()
+        check_inputs(x, layers[0].linear.in_features, self.output.weight)
+        mode = SpanMode(span_mode or (SpanMode.SOFT if self.training else SpanMode.HARD))
         runs: list[LayerRun] = []
         below = x
-        for index in range(len(self.layers)):
-            run = self._run_layer(self._layer(index), below, SpanMode(mode), engine, generator, track_drive)
+        for layer in layers:
+            run = layer.run(
+                below, mode, engine, dropout=self.dropout, generator=generator, track_drive=track_drive
+            )
             runs.append(run)
             below = run.s
         outputs = self.output(below)
         logits = Readout(readout or self.readout).logits(outputs)
-        name = getattr(engine, "__module__", str(engine)).rpartition(".")[2]
-        return Run(logits, outputs, tuple(runs), SpanMode(mode), name)
+        return Run(logits, outputs, tuple(runs), mode, engine_name(engine))
 
-    def _run_layer(
-        self,
-        layer: RecurrentLayer,
-        x: Inputs,
-        mode: SpanMode,
-        engine: Engine,
-        generator: torch.Generator | None,
-        track_drive: bool,
-    ) -> LayerRun:
-        linear = layer.linear(x)
-        if track_drive and not linear.requires_grad:
-            linear = linear.detach().requires_grad_()
-        current, statistics = (linear, None) if layer.norm is None else layer.norm(linear)
-        if self.training and self.dropout > 0.0:
-            keep = torch.rand(current.shape[1:], dtype=self.dtype, device=x.device, generator=generator)
-            current = current * ((keep >= self.dropout) / (1.0 - self.dropout)).to(self.dtype)
-        dynamics = layer.neuron.dynamics(current)
-        taps = layer.spans.taps(mode, current)
-        drive = dynamics.drive(current)
-        trace = engine(drive, layer.V, dynamics, taps)
-        return LayerRun(x, linear, drive, trace.u, trace.s, layer.V, dynamics, taps, statistics)
+    def recurrent_layers(self) -> list[RecurrentLayer]:
+        """Return the recurrent layers, from the inputs to the readout."""
+        return [layer for layer in self.layers if isinstance(layer, RecurrentLayer)]
+
+    def mask_generator(self) -> torch.Generator:
+        """Return the generator of the dropout masks of every analysis: a named stream of the network's seed.
+
+        So a record and the Jacobian products of one network and batch describe the same run, and neither
+        moves torch's global generator.
+        """
+        return torch.Generator().manual_seed(seeds.derive(self.seed, "dropout masks"))
 
     def anneal(self) -> None:
         """Lower the temperature of every adaptive recurrence once; call it after each epoch."""
-        for spans in {
-            id(layer.spans): layer.spans for layer in map(self._layer, range(len(self.hidden)))
-        }.values():
+        for spans in {id(layer.spans): layer.spans for layer in self.recurrent_layers()}.values():
             spans.anneal()
 
     def update_norms(self, run: Run) -> None:
         """Move batch norm's running averages towards a training run's statistics."""
-        for index, layer_run in enumerate(run.layers):
-            norm = self._layer(index).norm
-            if isinstance(norm, BatchNormParameters) and layer_run.norm_statistics is not None:
-                norm.update(layer_run.norm_statistics)
-
-    def _check(self, x: Any) -> None:
-        width = self._layer(0).linear.in_features
-        if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[2] != width or min(x.shape[:2]) < 1:
-            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(
-                f"inputs: got {got}, expected a tensor (time, batch, {width}) with at "
-                "least one step and one sample"
-            )
-        if x.dtype != self.dtype:
-            raise ValueError(
-                f"inputs are {x.dtype}, the network is {self.dtype}: use inputs.to({self.dtype})"
-            )
-        bad = ~torch.isfinite(x)
-        if bad.any():
-            t, b, i = bad.nonzero()[0].tolist()
-            raise ValueError(
-                f"inputs: {int(bad.sum())} of {x.numel()} values are NaN or infinite, the first at "
-                f"time {t}, sample {b}, input {i}; clean the data before the network sees it"
-            )
+        for layer, layer_run in zip(self.recurrent_layers(), run.layers, strict=True):
+            if isinstance(layer.norm, BatchNormParameters) and layer_run.norm_statistics is not None:
+                layer.norm.update(layer_run.norm_statistics)
 
 
-def empty_linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
-    """Return a linear map with parameters not yet drawn: torch's global stream stays untouched."""
-    linear: nn.Linear = nn.Linear(inputs, outputs, bias=bias, dtype=torch.float64, device="meta")
-    return linear.to_empty(device="cpu")
+def build_spans(recurrences: Many[Recurrence]) -> list[SpanParameters]:
+    """Return the span parameters of each layer, one module for all layers that share theirs."""
+    shared: dict[Recurrence, SpanParameters] = {}
+    return [
+        shared.setdefault(spec, spec.build())
+        if isinstance(spec, AdaptiveSkip) and spec.shared
+        else spec.build()
+        for spec in recurrences
+    ]
 
 
-def fill_linear(linear: nn.Linear, seed: int, name: str) -> None:
-    """Draw weight and bias uniformly on ±1/√inputs from the streams named after them."""
-    bound = 1.0 / math.sqrt(linear.in_features)
-    for part, parameter in linear.named_parameters():
-        draw = seeds.uniform(seed, name, part, shape=tuple(parameter.shape))
-        parameter.data.copy_(torch.from_numpy(bound * (2.0 * draw - 1.0)))
+def check_inputs(x: Any, width: int, weight: Tensor) -> None:
+    """Raise ValueError unless `x` is (time, batch, width), finite, and of the weight's dtype and device."""
+    if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[2] != width or min(x.shape[:2]) < 1:
+        got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(
+            f"inputs: got {got}, expected a tensor (time, batch, {width}) with at "
+            "least one step and one sample"
+        )
+    if x.dtype != weight.dtype:
+        raise ValueError(
+            f"inputs are {x.dtype}, the network is {weight.dtype}: use inputs.to({weight.dtype})"
+        )
+    if x.device != weight.device:
+        raise ValueError(
+            f"inputs are on {x.device}, the network is on {weight.device}: use inputs.to('{weight.device}')"
+        )
+    bad = ~torch.isfinite(x)
+    if bad.any():
+        t, b, i = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"inputs: {int(bad.sum())} of {x.numel()} values are NaN or infinite, the first at "
+            f"time {t}, sample {b}, input {i}; clean the data before the network sees it"
+        )
+
+
+def require_instance(name: str, value: Any, kind: Any, expected: str) -> None:
+    """Raise ValueError unless `value` is of this kind."""
+    if not isinstance(value, kind):
+        raise ValueError(f"RecurrentSNN({name}={value!r}): expected {expected}")
+
+
+def require_number(
+    name: str, value: Any, expected: str, *, least: float = -math.inf, below: float = math.inf
+) -> None:
+    """Raise ValueError unless `value` is a finite number, at least `least` and below `below`."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not least <= value < below:
+        raise ValueError(f"RecurrentSNN({name}={value!r}): expected {expected}")
 
 
 def require_sizes(hidden: Any) -> tuple[int, ...]:
     """Return the layer sizes as a tuple, or raise ValueError."""
-    sizes = (hidden,) if isinstance(hidden, int) else tuple(hidden)
+    sizes = tuple(hidden) if isinstance(hidden, Many) else (hidden,)
     if not sizes or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
         raise ValueError(f"RecurrentSNN(hidden={hidden!r}): expected neurons per layer, as in (64, 128, 128)")
     return sizes
 
 
-def per_layer(name: str, given: Any, kind: Any, layers: int) -> tuple[Any, ...]:
-    """Return one choice per layer from one for all or one for each, or raise ValueError."""
-    choices = (given,) * layers if isinstance(given, kind) else tuple(given)
+def per_layer(name: str, given: Any, default: Any, kind: Any, layers: int) -> tuple[Any, ...]:
+    """Return one choice per layer from one for all, one for each, or None for the default."""
+    one = default if given is None else given
+    choices = tuple(one) if isinstance(one, Many) else (one,) * layers
     if len(choices) != layers or not all(isinstance(choice, kind) for choice in choices):
         raise ValueError(
-            f"RecurrentSNN({name}=…): expected one {kind.__name__} or one for each of the {layers} layers, "
-            f"got {given!r}"
+            f"RecurrentSNN({name}={given!r}): expected one {kind.__name__}, as {type(default).__name__}(), "
+            f"or one for each of the {layers} layers"
         )
     return choices
+
+
+def engine_name(engine: Any) -> str:
+    """Return the word for an engine in records: its module's name, also where arguments are bound to it."""
+    while isinstance(engine, partial):
+        engine = engine.func
+    return str(getattr(engine, "__module__", type(engine).__name__)).rpartition(".")[2]

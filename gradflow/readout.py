@@ -20,6 +20,10 @@ class Readout(StrEnum):
     MEAN = "mean"
     LAST = "last"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Readout":
+        raise ValueError(f"readout {value!r}: expected sum, mean or last")
+
     def logits(self, outputs: Float[Tensor, "time batch classes"]) -> Logits:
         """Return the sum, the mean or the last of the outputs over time."""
         if self is Readout.LAST:

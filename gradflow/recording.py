@@ -22,7 +22,8 @@ from torch import Tensor
 
 from gradflow.conventions import conventions_of
 from gradflow.engine import Engine, reference
-from gradflow.network import LayerRun, RecurrentSNN, Run
+from gradflow.layer import LayerRun
+from gradflow.network import RecurrentSNN, Run
 from gradflow.readout import Readout, ReadoutLike
 from gradflow.recurrence import SpanMode
 from gradflow.shapes import Logits, Targets

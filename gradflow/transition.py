@@ -19,7 +19,8 @@ from torch import Tensor
 
 from gradflow.conventions import Conventions, conventions_of
 from gradflow.engine import Engine, reference
-from gradflow.network import LayerRun, RecurrentSNN, Run
+from gradflow.layer import LayerRun
+from gradflow.network import RecurrentSNN, Run
 from gradflow.recurrence import SpanMode
 from gradflow.tasks.base import Batch
 
@@ -110,7 +111,8 @@ def local_jacobians(
     """Run the network on a batch and return its local Jacobians.
 
     The run is in the network's own dtype; a, φ and V are then taken in float64 at the potentials the
-    run reached, so the product of the Jacobians is that of the run itself.
+    run reached, so the product of the Jacobians is that of the run itself. Dropout, where it is active,
+    takes the masks of `RecurrentSNN.mask_generator`.
 
     Args:
         net: the network.
@@ -119,7 +121,7 @@ def local_jacobians(
         engine: what runs a layer.
     """
     inputs, provenance = inputs_of(batch, net)
-    run = net(inputs, span_mode=span_mode, engine=engine)
+    run = net(inputs, span_mode=span_mode, engine=engine, generator=net.mask_generator())
     return transition_of(run, conventions_of(net, run, provenance=provenance))
 
 

@@ -1,0 +1,124 @@
+"""One recurrent layer: Linear → norm → dropout → spiking neurons: its parameters, and what a run returns.
+
+Axes: time batch neuron.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gradflow import seeds
+from gradflow.engine import Engine
+from gradflow.neurons import Dynamics, Neuron
+from gradflow.norms import Norm, NormStatistics
+from gradflow.recurrence import Recurrence, SpanMode, SpanParameters, Taps
+from gradflow.shapes import Inputs, Sequence
+
+
+@dataclass(frozen=True)
+class LayerRun:
+    """What one layer computed, still in the graph of autograd.
+
+    Attributes:
+        inputs: x, what the layer read: the network's inputs, or the spikes of the layer below.
+        linear: W x + b, before norm and dropout.
+        drive: what was added to u from outside, so that ∂L/∂drive[t] = ∂L/∂u[t].
+        u, s: potentials before the reset, and spikes.
+        V, dynamics, taps: recurrent matrix, neuron coefficients and span weights of this run.
+        norm_statistics: of the batch, where batch norm is in training.
+    """
+
+    inputs: Inputs
+    linear: Sequence
+    drive: Sequence
+    u: Sequence
+    s: Sequence
+    V: Float[Tensor, "neuron neuron"] | None
+    dynamics: Dynamics
+    taps: Taps
+    norm_statistics: NormStatistics | None
+
+
+class RecurrentLayer(nn.Module):
+    """One layer's parameters: W and b (`linear`), V, the neurons', the spans' and the norm's."""
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        neuron: Neuron,
+        recurrence: Recurrence,
+        spans: SpanParameters,
+        norm: Norm | None,
+        *,
+        bias: bool,
+        steps: int | None,
+    ) -> None:
+        super().__init__()
+        self.linear = empty_linear(inputs, neurons, bias=bias)
+        self.V = (
+            nn.Parameter(torch.empty(neurons, neurons, dtype=torch.float64)) if recurrence.max_span else None
+        )
+        self.neuron = neuron.build(neurons, steps)
+        self.spans = spans
+        self.norm = None if norm is None else norm.build(neurons)
+
+    def initialise(self, seed: int, layer: int, gain: float) -> None:
+        """Fill W and b uniformly on ±1/√inputs (torch's default) and V with gain × a random rotation."""
+        fill_linear(self.linear, seed, f"layer {layer}")
+        if self.V is not None:
+            square = seeds.normal(seed, f"layer {layer}", "V", shape=tuple(self.V.shape))
+            q, r = np.linalg.qr(square)
+            # the signs make the rotation uniform (Haar): QR alone prefers some
+            self.V.data.copy_(torch.from_numpy(gain * q * np.sign(np.diag(r))))
+
+    def run(
+        self,
+        x: Inputs,
+        mode: SpanMode,
+        engine: Engine,
+        *,
+        dropout: float,
+        generator: torch.Generator | None,
+        track_drive: bool,
+    ) -> LayerRun:
+        """Run the layer over whole sequences; `RecurrentSNN.forward` says what the arguments mean."""
+        linear = self.linear(x)
+        if track_drive and not linear.requires_grad:
+            linear = linear.detach().requires_grad_()
+        current, statistics = (linear, None) if self.norm is None else self.norm(linear)
+        if self.training and dropout > 0.0:
+            current = current * sequence_mask(current, dropout, generator)
+        dynamics = self.neuron.dynamics(current)
+        taps = self.spans.taps(mode, current)
+        drive = dynamics.drive(current)
+        trace = engine(drive, self.V, dynamics, taps)
+        return LayerRun(x, linear, drive, trace.u, trace.s, self.V, dynamics, taps, statistics)
+
+
+def sequence_mask(
+    current: Sequence, dropout: float, generator: torch.Generator | None
+) -> Float[Tensor, "batch neuron"]:
+    """Return a factor per sample and neuron, the same at every step: 0, or 1 / (1 − dropout)."""
+    where = current.device if generator is None else generator.device
+    # drawn in float32 whatever the dtype, so that both dtypes drop the same currents
+    draw = torch.rand(current.shape[1:], dtype=torch.float32, device=where, generator=generator)
+    return (draw >= dropout).to(current) / (1.0 - dropout)
+
+
+def empty_linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
+    """Return a linear map with parameters not yet drawn: torch's global stream stays untouched."""
+    linear: nn.Linear = nn.Linear(inputs, outputs, bias=bias, dtype=torch.float64, device="meta")
+    return linear.to_empty(device="cpu")
+
+
+def fill_linear(linear: nn.Linear, seed: int, name: str) -> None:
+    """Draw weight and bias uniformly on ±1/√inputs from the streams named after them."""
+    bound = 1.0 / math.sqrt(linear.in_features)
+    for part, parameter in linear.named_parameters():
+        draw = seeds.uniform(seed, name, part, shape=tuple(parameter.shape))
+        parameter.data.copy_(torch.from_numpy(bound * (2.0 * draw - 1.0)))
