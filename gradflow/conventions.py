@@ -12,7 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gradflow.network import RecurrentSNN, Run
+from gradflow.neurons import GLIF, Dynamics, Neuron
 
 PACKAGES = ("gradflow-snn", "torch", "numpy", "numba", "xarray")
 UNKNOWN = "unknown"
@@ -22,7 +25,9 @@ UNKNOWN = "unknown"
 class Conventions:
     """Design choices that change a decay curve, each as a short word or number.
 
-    A field that differs between layers holds the layers' values joined by ` | `.
+    A field that differs between layers holds the layers' values joined by ` | `. Where neurons learn
+    their decay and threshold, these are the values at the time of the run (for a layer of neurons that
+    each have their own: the mean), and `neuron_parameters` says so.
     """
 
     neuron: str = UNKNOWN
@@ -84,11 +89,14 @@ def conventions_of(
         provenance: of the data, as a batch of a task carries it.
         loss_placement: where on the time axis the loss was placed; `none` where there was no loss.
     """
-    neurons = [spec.conventions() for spec in net.neurons]
+    neurons = [
+        {**spec.conventions(), **_learned(spec, layer.dynamics)}
+        for spec, layer in zip(net.neurons, run.layers, strict=True)
+    ]
     names = sorted({key for entry in neurons for key in entry})
     merged = {name: _merge([entry.get(name, "none") for entry in neurons]) for name in names}
     taps = [
-        {str(span): float(p) for span, p in zip(layer.taps.spans, layer.taps.weights, strict=True)}
+        {str(d): p for d, p in zip(layer.taps.spans, layer.taps.weights.tolist(), strict=True)}
         for layer in run.layers
     ]
     steps, batch = run.outputs.shape[:2]
@@ -116,7 +124,19 @@ def conventions_of(
         "commit": source_commit(),
     }
     known = {f.name for f in fields(Conventions)}
-    return Conventions(**{key: value for key, value in {**merged, **data, **own}.items() if key in known})
+    return Conventions(**{key: value for key, value in {**data, **merged, **own}.items() if key in known})
+
+
+def _learned(spec: Neuron, dynamics: Dynamics) -> dict[str, str | float]:
+    """Return what a neuron that learns has learned: the specification holds the values at the start only."""
+    if "neuron_parameters" not in spec.conventions():
+        return {}
+    values = (dynamics.leak, dynamics.threshold, dynamics.multiplied)
+    # a float32 parameter has seven digits; more would be noise of the conversion
+    digits = 7 if dynamics.leak.dtype == torch.float32 else 15
+    decay, threshold, multiplied = (float(f"{float(v.detach().double().mean()):.{digits}g}") for v in values)
+    learned: dict[str, str | float] = {"decay": decay, "threshold": threshold}
+    return {**learned, "reset": f"gated, gamma {multiplied:g}"} if isinstance(spec, GLIF) else learned
 
 
 def _merge(values: list[Any]) -> Any:

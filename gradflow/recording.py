@@ -1,18 +1,13 @@
 """Record a network's gradient along time: what to keep is an argument, what was kept is the return value.
 
-With one loss L_b per sample (cross-entropy by default), every number here is taken of
-
-    ∂L_b/∂u[t] = g[t] = a[t] ∘ g[t+1]  +  φ[t] ∘ Σ_d p_d Vᵀ gate[t+d] g[t+d]  +  φ[t] ∘ e[t]
-                        neuron path       recurrent path                         direct path
-    ∂L_b/∂s[t]        = ∂c[t]/∂s[t] ∘ g[t+1]  +  Σ_d p_d Vᵀ gate[t+d] g[t+d]  +  e[t]
-
-where e[t] comes from the next layer or the readout, and ∂c/∂s is the reset (0 where it is detached).
-Axes: layer time sample (neuron).
+With one loss L_b per sample (cross-entropy by default), every number here is taken of ∂L_b/∂u[t] and
+∂L_b/∂s[t], and of the parts they are made of (`gradients`). Axes: layer time sample (neuron).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from enum import Flag, auto
+from numbers import Real
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,13 +17,14 @@ from torch import Tensor
 
 from gradflow.conventions import conventions_of
 from gradflow.engine import Engine, reference
+from gradflow.gradients import LayerGradients, layer_gradients, norms, weight_step_norms
 from gradflow.layer import LayerRun
 from gradflow.network import RecurrentSNN, Run
 from gradflow.readout import Readout, ReadoutLike
 from gradflow.recurrence import SpanMode
 from gradflow.shapes import Logits, Targets
 from gradflow.tasks.base import Batch
-from gradflow.transition import as_array, inputs_of, to_float64
+from gradflow.transition import as_array, inputs_of
 
 
 class Keep(Flag):
@@ -49,26 +45,24 @@ class Keep(Flag):
     DEFAULT = NORMS | PATHS | QUANTILES | WEIGHTS | ACTIVITY
 
 
-Criterion = Callable[[Logits, Targets], Float[Tensor, " batch"]]
+Criterion: TypeAlias = Callable[[Logits, Targets], Float[Tensor, " batch"]]
+Measured: TypeAlias = dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
 def cross_entropy(logits: Logits, targets: Targets) -> Float[Tensor, " batch"]:
-    """Return one cross-entropy per sample, in nats."""
+    """Return one cross-entropy per sample, in nats.
+
+    Raises ValueError for targets that are no class (torch would give −100 a loss of 0 without a word).
+    """
+    classes = logits.shape[1]
+    wrong = (targets < 0) | (targets >= classes)
+    if wrong.any():
+        sample = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"targets: sample {sample} has class {int(targets[sample])}, the network knows 0 … "
+            f"{classes - 1}; build the network for the task, or number the classes from 0"
+        )
     return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-
-
-@dataclass(frozen=True)
-class LayerGradients:
-    """One layer's gradients along time, in float64, (time, batch, neuron)."""
-
-    u: Tensor
-    s: Tensor
-    direct: Tensor
-    recurrent: Tensor
-    neuron_u: Tensor
-    neuron_s: Tensor
-    phi: Tensor
-    linear: Tensor
 
 
 def record(
@@ -84,6 +78,10 @@ def record(
 ) -> xr.Dataset:
     """Run the network forward and backward once and return what was asked for.
 
+    The passes are in the network's dtype, the split and the norms in float64: a gradient that underflows in
+    a float32 network is recorded as the 0 that training would see. Dropout, where it is active, takes the
+    masks of `RecurrentSNN.mask_generator`.
+
     Args:
         net: the network; nothing in it changes, not even `.grad`.
         batch: inputs (time, batch, input) and targets (batch,).
@@ -96,11 +94,13 @@ def record(
 
     Returns:
         A Dataset with dims layer, time, sample (and quantile); every convention is in its attributes.
-        Norms are Euclidean over the neurons; `grad_V_step` and `grad_W_step` are Frobenius norms of the
-        step's share of the gradient of the batch's mean loss.
+        Norms are Euclidean over the neurons, and of each sample's own loss (but batch norm in training lets
+        samples meet: there they are of the sum of the losses). `grad_V_step` and `grad_W_step` are Frobenius
+        norms of the step's share of the gradient of the batch's mean loss.
 
     Raises:
-        ValueError: for a batch that does not fit the network, or NaN in it.
+        ValueError: for a batch, targets or quantiles that do not fit, NaN in the inputs, or a network whose
+            potentials or loss are no longer finite.
 
     >>> import gradflow as gf
     >>> net = gf.RecurrentSNN(gf.Sizes(2, 3), hidden=5, recurrence=gf.Skip(2))
@@ -108,18 +108,25 @@ def record(
     >>> dict(gf.record(net, batch).grad_u.sizes)
     {'layer': 1, 'time': 7, 'sample': 4}
     """
+    _check_request(batch, keep, quantiles)
     inputs, provenance = inputs_of(batch, net)
     placement = Readout(loss_placement or net.readout)
-    with torch.enable_grad():
-        run: Run = net(inputs, span_mode=span_mode, readout=placement, engine=engine, track_drive=True)
+    # a caller may be evaluating under no_grad or inference_mode; a record needs the graph all the same
+    with torch.inference_mode(False), torch.enable_grad():
+        run = net(
+            inputs.clone() if inputs.is_inference() else inputs.detach(),
+            span_mode=span_mode,
+            readout=placement,
+            engine=engine,
+            generator=net.mask_generator(),
+            track_drive=True,
+        )
         losses = criterion(run.logits, batch.targets.to(run.logits.device))
+        _check_finite(run, losses)
         gradients = layer_gradients(run, losses)
-    count = losses.shape[0]
-    variables: dict[str, xr.DataArray] = {
-        "loss": xr.DataArray(as_array(losses), dims="sample", attrs=_about("loss"))
-    }
+    variables = {"loss": xr.DataArray(as_array(losses), dims="sample", attrs=_about("loss"))}
     per_layer = [
-        _measure(layer, gradient, keep, tuple(quantiles), count)
+        _measure(layer, gradient, keep, tuple(quantiles))
         for layer, gradient in zip(run.layers, gradients, strict=True)
     ]
     for name, (dims, _) in per_layer[0].items():
@@ -127,8 +134,9 @@ def record(
         variables[name] = xr.DataArray(stacked, dims=("layer", *dims), attrs=_about(name))
     if Keep.TENSORS in keep:
         variables |= _tensors(run, gradients)
-    conventions = conventions_of(net, run, provenance=provenance, loss_placement=placement.value)
-    steps = run.outputs.shape[0]
+    if criterion is not cross_entropy:
+        variables["loss"].attrs["units"] = "1"
+    steps, count = run.outputs.shape[:2]
     coords: dict[str, object] = {
         "layer": np.arange(len(run.layers)),
         "time": ("time", np.arange(steps), {"units": "steps"}),
@@ -136,50 +144,13 @@ def record(
     }
     if Keep.QUANTILES in keep:
         coords["quantile"] = np.asarray(quantiles, dtype=np.float64)
-    attrs = {"kind": "record", "criterion": criterion.__name__, **conventions.attrs()}
-    return xr.Dataset(variables, coords=coords, attrs=attrs)
+    name = getattr(criterion, "__name__", type(criterion).__name__)
+    conventions = conventions_of(net, run, provenance=provenance, loss_placement=placement.value)
+    attrs = {**provenance, "kind": "record", "criterion": name, **conventions.attrs()}
+    return xr.Dataset(variables, coords, attrs)
 
 
-def layer_gradients(run: Run, losses: Float[Tensor, " batch"]) -> list[LayerGradients]:
-    """Return every layer's gradients of the summed losses, split into their paths, in float64.
-
-    The sum over samples keeps each sample's own gradient, because samples do not meet (batch norm in
-    training apart).
-    """
-    wanted = [tensor for layer in run.layers for tensor in (layer.drive, layer.s, layer.linear)]
-    grads = torch.autograd.grad(losses.sum(), [t for t in wanted if t.requires_grad], allow_unused=True)
-    found = iter(grads)
-    filled = []
-    for tensor in wanted:
-        grad = next(found) if tensor.requires_grad else None
-        filled.append((torch.zeros_like(tensor) if grad is None else grad).detach().double())
-    return [split_paths(layer, *filled[3 * index : 3 * index + 3]) for index, layer in enumerate(run.layers)]
-
-
-@torch.no_grad()
-def split_paths(layer: LayerRun, g: Tensor, direct: Tensor, linear: Tensor) -> LayerGradients:
-    """Split g = ∂L/∂u and ∂L/∂s into neuron, recurrent and direct path by the adjoint recursion."""
-    dynamics = to_float64(layer.dynamics)
-    u, s = layer.u.double(), layer.s.double()
-    phi = dynamics.phi(u)
-    later = torch.cat([g[1:], torch.zeros_like(g[:1])])
-    recurrent = torch.zeros_like(g)
-    if layer.V is not None:
-        gated = g if dynamics.gate is None else dynamics.gate_steps(g) * g
-        recurrent = layer.taps.spread(gated @ layer.V.double())
-    neuron_u = dynamics.local(u, s, phi) * later
-    neuron_s = dynamics.through_reset(u) * later
-    return LayerGradients(
-        g, direct + recurrent + neuron_s, direct, recurrent, neuron_u, neuron_s, phi, linear
-    )
-
-
-Measured = dict[str, tuple[tuple[str, ...], np.ndarray]]
-
-
-def _measure(
-    layer: LayerRun, grads: LayerGradients, keep: Keep, quantiles: tuple[float, ...], count: int
-) -> Measured:
+def _measure(layer: LayerRun, grads: LayerGradients, keep: Keep, quantiles: tuple[float, ...]) -> Measured:
     """Return the requested numbers of one layer as name → (dims, array)."""
     step = ("time", "sample")
     out: Measured = {}
@@ -199,43 +170,16 @@ def _measure(
             values = np.quantile(np.abs(as_array(grad)), quantiles, axis=2)
             out[name] = ((*step, "quantile"), np.moveaxis(values, 0, -1))
     if Keep.WEIGHTS in keep:
-        out |= _weight_contributions(layer, grads, count)
+        at_V, at_W = weight_step_norms(layer, grads)
+        count = layer.u.shape[1]
+        out["grad_V_step"] = (("time",), at_V / count)
+        out["grad_W_step"] = (("time",), at_W / count)
     if Keep.ACTIVITY in keep:
-        in_window = layer.dynamics.surrogate.in_window(layer.u - layer.dynamics.threshold)
+        above = layer.u.double() - layer.dynamics.threshold.double()
+        in_window = layer.dynamics.surrogate.in_window(above)
         out["firing_rate"] = (step, as_array(layer.s.double().mean(dim=2)))
         out["window"] = (step, as_array(in_window.double().mean(dim=2)))
     return out
-
-
-@torch.no_grad()
-def _weight_contributions(layer: LayerRun, grads: LayerGradients, count: int) -> Measured:
-    """Return ‖Σ_b gate g[t] ŝ[t]ᵀ‖_F / B and ‖Σ_b (∂L/∂Wx[t]) x[t]ᵀ‖_F / B for every step."""
-    steps = len(layer.u)
-    out: Measured = {"grad_V_step": (("time",), np.zeros(steps))}
-    if layer.V is not None:
-        gated = (
-            grads.u if layer.dynamics.gate is None else layer.dynamics.gate_steps(grads.u).double() * grads.u
-        )
-        out["grad_V_step"] = (("time",), outer_norms(gated, layer.taps.read(layer.s).double()) / count)
-    out["grad_W_step"] = (("time",), outer_norms(grads.linear, layer.inputs.double()) / count)
-    return out
-
-
-def norms(values: Float[Tensor, "time batch neuron"]) -> Float[np.ndarray, "time batch"]:
-    """Return Euclidean norms over the neurons; scaled first, so that squares do not underflow."""
-    scale = values.abs().amax(dim=2, keepdim=True)
-    scaled = values / torch.where(scale > 0, scale, 1.0)
-    return as_array(scale[..., 0] * torch.linalg.vector_norm(scaled, dim=2))
-
-
-def outer_norms(
-    left: Float[Tensor, "time batch m"], right: Float[Tensor, "time batch n"]
-) -> Float[np.ndarray, " time"]:
-    """Return ‖Σ_b left[t,b] right[t,b]ᵀ‖_F for every t, scaled against underflow."""
-    scale = left.abs().amax(dim=(1, 2), keepdim=True)
-    scaled = left / torch.where(scale > 0, scale, 1.0)
-    found = torch.stack([torch.linalg.matrix_norm(a.T @ b) for a, b in zip(scaled, right, strict=True)])
-    return as_array(scale[:, 0, 0] * found)
 
 
 def _tensors(run: Run, gradients: list[LayerGradients]) -> dict[str, xr.DataArray]:
@@ -244,15 +188,22 @@ def _tensors(run: Run, gradients: list[LayerGradients]) -> dict[str, xr.DataArra
     for index, (layer, grads) in enumerate(zip(run.layers, gradients, strict=True)):
         dims = ("time", "sample", f"neuron_{index}")
         for name, value in (("u", layer.u), ("s", layer.s), ("grad_u", grads.u), ("grad_s", grads.s)):
-            found[f"{name}_layer_{index}"] = xr.DataArray(as_array(value), dims=dims)
+            attrs = {"long_name": f"{WHOLE[name]} of layer {index}", "units": "1"}
+            found[f"{name}_layer_{index}"] = xr.DataArray(as_array(value), dims=dims, attrs=attrs)
     return found
 
 
+WHOLE = {
+    "u": "potential u before the reset",
+    "s": "spikes s",
+    "grad_u": "loss gradient at the potential u",
+    "grad_s": "loss gradient at the spike s",
+}
 LONG_NAMES = {
     "loss": ("loss of each sample", "nats"),
     "grad_u": ("norm of the loss gradient at the potential u", "1"),
     "grad_s": ("norm of the loss gradient at the spike s", "1"),
-    "zero_share": ("share of neurons whose gradient is exactly zero", "1"),
+    "zero_share": ("share of neurons whose gradient at u is exactly 0, structural or by underflow", "1"),
     "grad_V_step": ("norm of the step's share of the mean loss gradient at V", "1"),
     "grad_W_step": ("norm of the step's share of the mean loss gradient at W", "1"),
     "firing_rate": ("share of neurons that spike", "spikes per neuron and step"),
@@ -270,3 +221,39 @@ def _about(name: str) -> dict[str, str]:
         "quantiles over neurons of the absolute" if part == "quantile" else f"norm of the {part} path of the"
     )
     return {"long_name": f"{what} loss gradient at {at}", "units": "1"}
+
+
+def _check_request(batch: Any, keep: Any, quantiles: Any) -> None:
+    """Raise ValueError for what cannot be recorded, before anything is computed."""
+    if not isinstance(batch, Batch):
+        raise ValueError(
+            f"batch: got {type(batch).__name__}, expected inputs with targets, because a loss needs both: "
+            "task.sample(n), or Batch(inputs, targets)"
+        )
+    if not isinstance(keep, Keep):
+        raise ValueError(f"keep: got {keep!r}, expected members of Keep, as in Keep.NORMS | Keep.ACTIVITY")
+    listed = list(quantiles) if isinstance(quantiles, Iterable) else []
+    if not listed or not all(isinstance(q, Real) and 0 <= float(q) <= 1 for q in listed):
+        raise ValueError(f"quantiles: got {quantiles!r}, expected numbers from 0 to 1, as in (0.1, 0.5, 0.9)")
+
+
+def _check_finite(run: Run, losses: Any) -> None:
+    """Raise ValueError unless there is one finite loss per sample and every potential is a number."""
+    count = len(run.logits)
+    if not isinstance(losses, Tensor) or tuple(losses.shape) != (count,):
+        got = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        raise ValueError(f"criterion: returned {got}, expected one loss per sample, a tensor ({count},)")
+    if not losses.requires_grad:
+        raise ValueError("criterion: the losses do not depend on the logits; there is nothing to measure")
+    for index, layer in enumerate(run.layers):
+        if not torch.isfinite(layer.u).all():
+            raise ValueError(
+                f"the potentials of layer {index} hold NaN or infinity: look for NaN among the network's "
+                "parameters, or lower the learning rate or the recurrent gain that let them grow so far"
+            )
+    if not torch.isfinite(losses).all():
+        sample = int((~torch.isfinite(losses)).nonzero()[0])
+        raise ValueError(
+            f"the loss of sample {sample} is {float(losses[sample].detach())}: look for NaN among the "
+            "readout's parameters, or for a criterion that cannot take these logits"
+        )

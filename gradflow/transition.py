@@ -9,7 +9,7 @@ Everything in `jacobian`, `analysis` and `theory` starts from here. Axes: time s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -122,7 +122,8 @@ def local_jacobians(
     """
     inputs, provenance = inputs_of(batch, net)
     run = net(inputs, span_mode=span_mode, engine=engine, generator=net.mask_generator())
-    return transition_of(run, conventions_of(net, run, provenance=provenance))
+    found = transition_of(run, conventions_of(net, run, provenance=provenance))
+    return replace(found, conventions={**provenance, **found.conventions})
 
 
 @torch.no_grad()
