@@ -1,7 +1,7 @@
 """The root of the command line: version, the groups, and how errors end.
 
-Exit codes: 0 done; 1 it could not be done, or a figure's claim does not hold; 2 the command was wrong.
-Heavy imports stay inside the commands, so that `gradflow --help` answers in under a second.
+Exit codes: 0 done; 1 it could not be done, or a figure's claim does not hold; 2 the command was wrong;
+130 interrupted. Heavy imports stay inside the commands, so that `gradflow --help` answers in under a second.
 """
 
 import sys
@@ -11,15 +11,19 @@ from typing import Annotated
 import typer
 
 from gradflow.cli.figures import figures
+from gradflow.cli.options import Verbose
 from gradflow.cli.tasks import tasks
+
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""The class of all errors in the command itself; typer has no public name for it."""
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="gradflow",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Measure, explain and show how gradients vanish along time in recurrent spiking networks.",
-    epilog="Start with: gradflow figures decay-curves --quick",
+    epilog="Example: gradflow figures decay-curves --quick",
 )
 app.command()(figures)
 app.command()(tasks)
@@ -31,38 +35,62 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+Version = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+@app.callback(invoke_without_command=True)
 def root(
-    show_version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show the traceback of an error: gradflow --verbose figures …")
-    ] = False,
+    context: typer.Context,
+    show_version: Version = False,  # noqa: ARG001  _show_version acts on it
+    verbose: Verbose = False,  # noqa: ARG001  main reads it, after the error
 ) -> None:
-    """Take the options that every command shares."""
+    """Take the options that every command shares; without a command, print the help."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
-    """Run the command; an error becomes one line on standard error and exit code 1."""
+    """Run the command; an error becomes one line on standard error and the exit code."""
     try:
-        app()
-    except KeyboardInterrupt:
-        _fail("interrupted; files that were finished are whole, nothing else was written", 130)
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except UsageError as error:
+        _fail(f"{_usage(error)} (see {_command_of(error)} --help)", 2)
     except (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError, ImportError) as error:
         if "--verbose" in sys.argv:
             raise
         _fail(describe(error), 1)
+    if code == INTERRUPTED:
+        _fail("interrupted; files that were finished are whole, no other was written", INTERRUPTED)
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 def describe(error: BaseException) -> str:
-    """Return an error as one line: pydantic's field by field, the system's with its file."""
+    """Return an error as one line; the system's with its file and what to do.
+
+    >>> describe(PermissionError(13, "Permission denied", "pictures"))
+    'pictures: Permission denied; name another file or folder, or make this one accessible'
+    """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; name another with --out, --data or make it accessible"
-    if isinstance(error, MemoryError):
+        return f"{error.filename}: {error.strerror}; name another file or folder, or make this one accessible"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "not enough memory; use fewer --samples or a smaller --hidden"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _usage(error: BaseException) -> str:
+    """Return what is wrong with the command, without typer's `Invalid value: ` where no option is named."""
+    named = getattr(error, "param", None) is not None or not isinstance(error, typer.BadParameter)
+    text = error.format_message() if named else error.message  # type: ignore[attr-defined]
+    return " ".join(str(text).split())
+
+
+def _command_of(error: BaseException) -> str:
+    context = getattr(error, "ctx", None)
+    return "gradflow" if context is None else str(context.command_path)
 
 
 def _fail(line: str, code: int) -> None:

@@ -8,29 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gradflow.cli.options import AsJson, Verbose, count, share
+from gradflow.cli.options import spans as read_spans
+
 if TYPE_CHECKING:
     from gradflow.figures.make import Made
-    from gradflow.figures.registry import FigureSpec
+    from gradflow.figures.registry import Config, FigureSpec
 
 DEFAULT_OUT = Path("gradflow-figures")
-
-
-def _spans(text: str) -> tuple[int, ...]:
-    """Read `1,4,16`; what is wrong with it is said as a usage error."""
-    try:
-        spans = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: expected whole numbers with commas, as in 1,4,16,41") from None
-    if min(spans) < 1:
-        raise typer.BadParameter(f"{text!r}: a span is at least 1 step")
-    return spans
 
 
 def figures(
     names: Annotated[
         list[str] | None, typer.Argument(help="Figures to make; without any, list what exists.")
     ] = None,
-    spans: Annotated[str | None, typer.Option(help="Skip spans λ, as in 1,4,16,41 (1 is vanilla).")] = None,
+    spans: Annotated[
+        Any,
+        typer.Option(parser=read_spans, metavar="λ,λ,…", help="Skip spans, as in 1,4,16 (1: vanilla)."),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="Task whose sequences are used: smnist or psmnist.")
     ] = None,
@@ -39,36 +34,36 @@ def figures(
         typer.Option(help="Folder of IDX files (MNIST, Fashion-MNIST); default: the digits shipped."),
     ] = None,
     pool: Annotated[
-        int | None, typer.Option(min=1, help="Average-pool the pixels; 2 gives 196 steps.")
+        Any, typer.Option(parser=count, metavar="N", help="Average-pool the pixels; 2 gives 196 steps.")
     ] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Sequences per network.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Networks (seeds 0, 1, …) per span.")] = None,
-    hidden: Annotated[int | None, typer.Option(min=1, help="Neurons of the layer.")] = None,
-    decay: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Decay α of the potential.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and seeds: a minute or two.")] = False,
+    samples: Annotated[Any, typer.Option(parser=count, metavar="N", help="Sequences per network.")] = None,
+    seeds: Annotated[
+        Any, typer.Option(parser=count, metavar="N", help="Networks (seeds 0, 1, …) per span.")
+    ] = None,
+    hidden: Annotated[Any, typer.Option(parser=count, metavar="N", help="Neurons of the layer.")] = None,
+    decay: Annotated[
+        Any, typer.Option(parser=share, metavar="α", help="Decay of the potential, 0 to 1.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and seeds: under a minute.")] = False,
     full: Annotated[bool, typer.Option("--full", help="More samples and seeds, for print.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Make every figure there is.")] = False,
+    redraw: Annotated[
+        Path | None, typer.Option(help="Draw again from this netCDF file; nothing is computed.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = DEFAULT_OUT,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON on standard output.")
-    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,  # noqa: ARG001  read in app.main, after the error
 ) -> None:
-    """Make figures from data: netCDF, CSV, PNG, PDF and SVG.
+    """Make figures from data: netCDF, CSV, PNG, PDF and SVG. Without a name, list them.
 
     Example: gradflow figures decay-curves --spans 1,4,16 --quick --out pictures
     """
     from gradflow.figures.registry import find
     from gradflow.figures.registry import names as known
 
-    if not names:
-        _list(as_json)
-        return
-    if quick and full:
-        raise typer.BadParameter("--quick and --full exclude each other")
-    unknown = [name for name in names if name not in known()]
-    if unknown:
-        raise typer.BadParameter(f"no figure {', '.join(unknown)}; there is: {', '.join(known())}")
+    wanted = list(dict.fromkeys(known() if every else names or ()))
     given = {
-        "spans": None if spans is None else _spans(spans),
+        "spans": spans,
         "task": task,
         "folder": None if data is None else str(data),
         "pool": pool,
@@ -78,13 +73,40 @@ def figures(
         "decay": decay,
     }
     options = {key: value for key, value in given.items() if value is not None}
-    results = {name: _make(find(name), options, quick, full, out, as_json) for name in dict.fromkeys(names)}
+    _refuse(wanted, known(), quick and full, redraw is not None, bool(options or quick or full))
+    if not wanted:
+        _list(as_json)
+        return
+    if redraw is not None:
+        from gradflow.figures.make import draw_from
+
+        results = {wanted[0]: draw_from(find(wanted[0]), redraw, out)}
+    else:
+        # all options are read before anything is computed
+        configs = {name: _config(find(name), options, quick, full) for name in wanted}
+        results = {name: _make(find(name), config, out) for name, config in configs.items()}
     if as_json:
         typer.echo(json.dumps({name: _as_json(made) for name, made in results.items()}, indent=2))
+    else:
+        for name, made in results.items():
+            _print(find(name), made)
     failed = [claim.text for made in results.values() for claim in made.claims if not claim.holds]
     if failed:
         typer.echo(f"gradflow: the data does not bear out: {'; '.join(failed)}", err=True)
         raise typer.Exit(1)
+
+
+def _refuse(wanted: list[str], known: list[str], both: bool, redrawn: bool, options: bool) -> None:
+    """Raise a usage error for names and options that do not go together."""
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise typer.BadParameter(f"got {', '.join(unknown)}, expected a figure: {', '.join(known)}")
+    if both:
+        raise typer.BadParameter("got --quick and --full, expected one of them")
+    if redrawn and (len(wanted) != 1 or options):
+        raise typer.BadParameter("--redraw takes one figure and no options but --out: the file has the rest")
+    if not wanted and options:
+        raise typer.BadParameter(f"got options but no figure; name one: {', '.join(known)}")
 
 
 def _list(as_json: bool) -> None:
@@ -98,26 +120,26 @@ def _list(as_json: bool) -> None:
         typer.echo(f"{name:<16} {find(name).title}")
 
 
-def _make(
-    spec: "FigureSpec", options: dict[str, Any], quick: bool, full: bool, out: Path, as_json: bool
-) -> "Made":
+def _config(spec: "FigureSpec", options: dict[str, Any], quick: bool, full: bool) -> "Config":
     from pydantic import ValidationError
-
-    from gradflow.cli.progress import progress_bar
-    from gradflow.figures.make import make
 
     size = spec.quick if quick else spec.full if full else {}
     try:
-        config = spec.config.model_validate({**size, **options})
+        return spec.config.model_validate({**size, **options})
     except ValidationError as error:
-        lines = [f"--{str(part['loc'][0]).replace('_', '-')}: {part['msg']}" for part in error.errors()]
+        lines = [
+            f"--{part['loc'][0]}: {part['msg'].removeprefix('Value error, ')}" for part in error.errors()
+        ]
         raise typer.BadParameter("; ".join(lines)) from None
+
+
+def _make(spec: "FigureSpec", config: "Config", out: Path) -> "Made":
+    from gradflow.cli.progress import progress_bar
+    from gradflow.figures.make import make
+
     command = shlex.join(["gradflow", *sys.argv[1:]])
     with progress_bar(spec.name) as progress:
-        made = make(spec, config, out, command=command, progress=progress)
-    if not as_json:
-        _print(spec, made)
-    return made
+        return make(spec, config, out, command=command, progress=progress)
 
 
 def _print(spec: "FigureSpec", made: "Made") -> None:
@@ -131,6 +153,7 @@ def _print(spec: "FigureSpec", made: "Made") -> None:
 
 
 def _as_json(made: "Made") -> dict[str, Any]:
+    """Return the result for machines; NaN and infinity are null."""
     return {
         "files": [str(file) for file in made.files],
         "summary": json.loads(made.summary.to_json(orient="records", double_precision=12)),

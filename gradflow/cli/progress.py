@@ -1,6 +1,7 @@
 """A progress bar on standard error for anything longer than two seconds; silent when it is piped."""
 
-import time
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from rich.progress import (
 )
 
 from gradflow.figures.registry import Progress as Report
+from gradflow.figures.registry import silent
 
 PATIENCE = 2.0
 """Seconds before the bar appears."""
@@ -22,7 +24,10 @@ PATIENCE = 2.0
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Report]:
-    """Yield a function (done, total, what) that draws the bar once two seconds have passed."""
+    """Yield a function (done, total, what) whose reports a bar shows once two seconds have passed."""
+    if not sys.stderr.isatty():
+        yield silent
+        return
     bar = Progress(
         TextColumn("{task.fields[title]}"),
         BarColumn(),
@@ -33,15 +38,17 @@ def progress_bar(title: str) -> Iterator[Report]:
         console=Console(stderr=True),
         transient=True,
     )
-    begun = time.monotonic()
     line = bar.add_task("", title=title, total=None)
 
     def report(done: int, total: int, what: str) -> None:
         bar.update(line, completed=done, total=total, description=what)
-        if bar.console.is_terminal and not bar.live.is_started and time.monotonic() - begun > PATIENCE:
-            bar.start()
 
+    appear = threading.Timer(PATIENCE, bar.start)
+    appear.daemon = True
+    appear.start()
     try:
         yield report
     finally:
+        appear.cancel()
+        appear.join()
         bar.stop()

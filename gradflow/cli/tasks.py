@@ -1,15 +1,15 @@
 """`gradflow tasks`: what can be measured and learned on."""
 
 import json
-from typing import Annotated
 
 import typer
 
+from gradflow.cli.options import AsJson, Verbose
+
 
 def tasks(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the list as JSON on standard output.")
-    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,  # noqa: ARG001  read in app.main, after the error
 ) -> None:
     """List the tasks with their sizes and where their data comes from.
 

@@ -1,36 +1,50 @@
-"""Figure decay-curves: how ‖∂u[T]/∂u[t]‖ falls with the lag, for several spans, with theory drawn over it."""
+"""Figure decay-curves: how ‖∂u[T]/∂u[t]‖ falls with the lag, for several spans, with theory drawn over it.
+
+Axes: span seed sample lag.
+"""
 
 import json
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
 from pydantic import Field, field_validator
 
 from gradflow.analysis import curve_band, exact_zero_lag, fit_decay
-from gradflow.figures.registry import Claim, Config, FigureSpec, Progress, silent
+from gradflow.analysis.curves import envelope
+from gradflow.figures.decay_curves_claims import claims, remarks, summary, table
+from gradflow.figures.registry import Config, FigureSpec, Progress, silent
 from gradflow.jacobian import jacobian_products
 from gradflow.network import RecurrentSNN
 from gradflow.neurons import LIF
-from gradflow.plots import decay_curves, style
-from gradflow.plots.curves import FLOAT32_FLOOR, LOG10
+from gradflow.plots import CurveArtists, decay_curves, float32_floor, name_ends, style
+from gradflow.plots.curves import HALO, LOG10, MEDIUM, THICK, THIN
 from gradflow.readout import Readout
 from gradflow.recording import Keep, record
 from gradflow.recurrence import Skip, Vanilla
-from gradflow.tasks import TASKS, Batch, by_name
+from gradflow.tasks import TASKS, Batch, Task, by_name
 from gradflow.theory import bound, mean_square
 
 CAPTION = (
     "How the gradient vanishes along time in a recurrent spiking layer, for several spans λ. Solid: "
-    "Frobenius norm of the Jacobian product ∂u[T]/∂u[t] against the lag T − t, median over samples and "
-    "network seeds, band from the 10th to the 90th percentile, computed in float64 with rescaling, so that "
-    "it is exact far below the range of float32. Dashed: the mean-square prediction from recorded moments. "
-    "Dotted: the neuron path alone, αⁿ. Markers: the lag from which float32 backpropagation of a loss on "
-    "the last step returns exactly 0; the grey band is the range float32 cannot hold. Between multiples of "
-    "λ the curve of a wide span is a comb."
+    "Frobenius norm of the Jacobian product ∂u[T]/∂u[t] against the lag T − t, T the last step: median over "
+    "samples and networks, band from the 10th to the 90th percentile, computed in float64 with running "
+    "rescaling, so that it is exact far below the range of float32. Dashed, in the colour of its span: the "
+    "envelope of the mean-square prediction from recorded moments. Dotted: the neuron path alone, √H αⁿ. "
+    "Open markers: the lag from which float32 backpropagation of a loss on the last step returns exactly 0 "
+    "(median); shaded: what float32 cannot hold. Below: the uppermost decades. Between multiples of λ the "
+    "curve of a wide span is a comb (thin); its envelope (thick) is what the rate is fitted to."
 )
+ZOOM = -25.0
+"""Decades of the lower panel; it is drawn where the curves go well below them."""
+CEILING = 3.0
+LONGEST = 10**9
+NEURON_PATH = "neuron path"
+MEDIAN = "measured: median (band 10–90 %)"
 
 
 class DecayCurvesConfig(Config):
@@ -41,7 +55,7 @@ class DecayCurvesConfig(Config):
     folder: str | None = None
     pool: int = Field(default=1, ge=1)
     samples: int = Field(default=8, ge=1)
-    seeds: int = Field(default=3, ge=1)
+    seeds: int = Field(default=10, ge=1)
     hidden: int = Field(default=128, ge=1)
     decay: float = Field(default=0.5, ge=0.0, le=1.0)
     permutation_seed: int = Field(default=0, ge=0)
@@ -49,9 +63,9 @@ class DecayCurvesConfig(Config):
     @field_validator("spans")
     @classmethod
     def _increasing(cls, spans: tuple[int, ...]) -> tuple[int, ...]:
-        if not spans or any(span < 1 for span in spans):
+        if not spans or not all(1 <= span <= LONGEST for span in spans):
             raise ValueError(
-                f"got {','.join(map(str, spans)) or 'none'}; expected spans of at least 1, as in 1,4,16"
+                f"got {','.join(map(str, spans)) or 'none'}, expected spans of 1 to {LONGEST}, as in 1,4,16"
             )
         return tuple(sorted(set(spans)))
 
@@ -59,19 +73,24 @@ class DecayCurvesConfig(Config):
     @classmethod
     def _known(cls, task: str) -> str:
         if task not in TASKS:
-            raise ValueError(f"got {task!r}; expected one of {', '.join(TASKS)}")
+            raise ValueError(f"got {task!r}, expected one of {', '.join(TASKS)}")
         return task
 
 
 def compute(config: DecayCurvesConfig, progress: Progress = silent) -> xr.Dataset:
     """Measure every span and seed on real digits, and predict the same from recorded moments.
 
+    All spans see the same networks (but for λ) and the same sequences: seed k of each is network seed k
+    and sample seed k.
+
     Returns:
         A Dataset over span, seed, sample and lag: the log-norms in nats, their band, the fitted and
         predicted rates, the bound's smallest margin, and the lag of float32's exact zero.
+
+    Raises:
+        ValueError: for more samples than the task has training examples.
     """
-    options = {"permutation_seed": config.permutation_seed} if config.task == "psmnist" else {}
-    task = by_name(config.task, config.folder, pool=config.pool, **options)
+    task = _task(config)
     cells = [(span, seed) for span in config.spans for seed in range(config.seeds)]
     measured: dict[int, list[xr.Dataset]] = {span: [] for span in config.spans}
     for done, (span, seed) in enumerate(cells):
@@ -90,135 +109,147 @@ def compute(config: DecayCurvesConfig, progress: Progress = silent) -> xr.Datase
     ]
     data = xr.concat(per_span, dim="span", combine_attrs="drop_conflicts")
     data = data.assign_coords(span=list(config.spans), seed=np.arange(config.seeds))
+    with np.errstate(divide="ignore"):  # α = 0: log 0 = −∞, nothing stays in the neuron
+        alone = float(np.log(config.decay))
     lag = data.lag.values
-    with np.errstate(divide="ignore"):
-        data["neuron_path"] = (
-            "lag",
-            0.5 * np.log(config.hidden) + lag * np.log(config.decay),
-            {"units": "nats"},
-        )
+    beyond = np.multiply(lag, alone, out=np.zeros(lag.size), where=lag > 0)
+    data["neuron_path"] = ("lag", 0.5 * np.log(config.hidden) + beyond, {"units": "nats"})
+    data["neuron_path_rate"] = ((), alone, {"units": "nats per step"})
     data.span.attrs = {"long_name": "span λ", "units": "steps"}
-    settings = {"kind": "figure decay-curves", "figure": "decay-curves", "config": config.model_dump_json()}
-    return data.assign_attrs(
-        {**data.attrs, **settings, "recurrence": ",".join(f"skip:{s}" for s in config.spans)}
-    )
+    return data.assign_attrs({**data.attrs, **_settings(config)})
+
+
+def _task(config: DecayCurvesConfig) -> Task:
+    options = {"permutation_seed": config.permutation_seed} if config.task == "psmnist" else {}
+    task = by_name(config.task, config.folder, pool=config.pool, **options)
+    if config.samples > len(task.train):
+        raise ValueError(
+            f"samples: got {config.samples}, expected at most {len(task.train)}, the training examples of "
+            f"{task.name} ({task.source})"
+        )
+    return task
+
+
+def _settings(config: DecayCurvesConfig) -> dict[str, str]:
+    """Return the attributes in which the cells differ, or that the figure decides."""
+    seeds = ",".join(map(str, range(config.seeds)))
+    return {
+        "kind": "figure decay-curves",
+        "figure": "decay-curves",
+        "config": config.model_dump_json(),
+        "recurrence": ",".join("vanilla" if span == 1 else f"skip:{span}" for span in config.spans),
+        "p": json.dumps([{str(span): 1.0} for span in config.spans]),
+        "network_seed": seeds,
+        "sample_seed": seeds,
+        "loss_placement": "none for the Jacobian products; last step for float32_zero_lag",
+    }
 
 
 def measure(net: RecurrentSNN, batch: Batch) -> xr.Dataset:
-    """Return one network's products, and where its float32 gradient is exactly zero."""
+    """Return one network's products, and the lag from which its float32 gradient has underflowed to 0.
+
+    A gradient that is zero by structure does not count: one that is 0 at lag 0 already, or from a lag on
+    at which the product itself is exactly 0.
+    """
     products = jacobian_products(net, batch).isel(layer=0)
-    gradient = record(net, batch, keep=Keep.NORMS, loss_placement=Readout.LAST).isel(layer=0)
-    return products.assign(float32_zero_lag=exact_zero_lag(gradient.grad_u))
+    gradient = record(net, batch, keep=Keep.NORMS, loss_placement=Readout.LAST).isel(layer=0).grad_u
+    lost = np.isfinite(products.log_frobenius) & (products.lag >= exact_zero_lag(gradient))
+    began = lost.any("lag") & (gradient.isel(time=-1, drop=True) > 0.0)
+    first = lost.astype(np.int64).idxmax("lag").astype(np.float64)
+    return products.assign(float32_zero_lag=first.where(began))
 
 
 def summarise(products: xr.Dataset) -> xr.Dataset:
     """Return band, fit and theory of one span's products over seeds and samples."""
-    predicted = mean_square(products)
+    # a span beyond the record never acts in it: what is predicted is then the neuron path
+    acting = products.p.where(products.span <= int(products.lag[-1]), 0.0)
+    predicted = mean_square(products.assign(p=acting))
+    theory = predicted.log_frobenius.mean("seed")
     margin = bound(products).log_bound - products.log_spectral
-    fit = fit_decay(products)
-    band = curve_band(products)
-    # a curve at an exact zero lies infinitely far under the bound, which is no margin to speak of
-    finite = margin.where(np.isfinite(margin))
+    fit, band = fit_decay(products), curve_band(products)
+    zeros = np.isneginf(products.log_frobenius)
+    never = products.float32_zero_lag.fillna(np.inf).median()
+    kept = ("rate", "rate_low", "rate_high", "horizon", "half_life", "comb_depth")
     return xr.Dataset(
         {
             "log_frobenius": products.log_frobenius,
-            **{name: band[name] for name in ("centre", "low", "high")},
-            **{
-                name: fit[name]
-                for name in ("rate", "rate_low", "rate_high", "horizon", "half_life", "comb_depth")
-            },
-            "theory": predicted.log_frobenius.mean("seed"),
-            "theory_rate": predicted.rate.mean("seed"),
-            "bound_margin": finite.min(),
-            "float32_zero_lag": products.float32_zero_lag.median(),
-            "float32_zero_share": np.isfinite(products.float32_zero_lag).mean(),
-            "structural_zeros": np.isneginf(products.log_frobenius).sum().astype(np.float64),
-            "underflow_zeros": (np.isneginf(products.log_frobenius) & (products.share_structural < 1.0))
-            .sum()
-            .astype(np.float64),
-            "firing_window": products.window.mean(),
+            **{name: band[name] for name in ("centre", "low", "high", "envelope")},
+            **{name: fit[name] for name in kept},
+            "theory": theory.assign_attrs(units="nats"),
+            "theory_envelope": theory.copy(data=envelope(theory.values)).assign_attrs(units="nats"),
+            "theory_rate": predicted.rate.mean("seed").assign_attrs(units="nats per step"),
+            # +∞ where the product is exactly zero: no margin to speak of. A bound of 0 above it would be −∞
+            "bound_margin": margin.where(margin < np.inf).min().assign_attrs(units="nats"),
+            "float32_zero_lag": never.where(np.isfinite(never)).assign_attrs(units="steps"),
+            "exact_zeros": zeros.sum().astype(np.float64),
+            "doubtful_zeros": (zeros & (products.at_risk > 0.0)).sum().astype(np.float64),
+            "window": products.window.mean().assign_attrs(units="1"),
         },
-        attrs=products.attrs,
+        attrs={**band.attrs, **fit.attrs},
     ).drop_vars("layer", errors="ignore")
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Draw the curves; everything shown is read from `data`."""
+    """Draw the curves, and their uppermost decades apart; everything shown is read from `data`."""
+    drawn = data.low.where(np.isfinite(data.low))
+    lowest = float(drawn.min()) * LOG10 if bool(drawn.notnull().any()) else -1.0
+    zoomed = lowest < 1.6 * ZOOM
     with style():
-        picture = Picture(figsize=(6.3, 4.1))
-        ax = picture.subplots()
-        theory = xr.Dataset({"log_frobenius": data.theory})
-        artists = decay_curves(
-            data, theory=theory, zero_lag=data.float32_zero_lag, ax=ax, label="λ = {value}"
-        )
-        finite = np.concatenate([np.asarray(line.get_ydata()) for line in artists.curves.values()])
-        lowest = float(np.nanmin(finite)) if np.isfinite(finite).any() else -1.0
-        bottom = 1.06 * lowest - 1.0
-        (path,) = ax.plot(data.lag, data.neuron_path * LOG10, color="0.35", linestyle=":", linewidth=1.2)
-        if bottom < FLOAT32_FLOOR:
-            ax.axhspan(bottom, FLOAT32_FLOOR, color="0.5", alpha=0.10, linewidth=0)
-            ax.text(
-                0.99 * float(data.lag[-1]),
-                FLOAT32_FLOOR,
-                "below float32",
-                ha="right",
-                va="top",
-                color="0.35",
-                fontsize=8,
-            )
-        ax.set_ylim(bottom, 4.0)
-        ax.set_xlim(0, float(data.lag[-1]) * 1.12)
-        for text, line in artists.curves.items():
-            x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
-            seen = np.flatnonzero(np.isfinite(y))
-            if seen.size:
-                ax.annotate(
-                    text, (x[seen[-1]], y[seen[-1]]), xytext=(4, 0), textcoords="offset points",
-                    va="center", color=line.get_color(), fontsize=8,
-                )  # fmt: skip
-        handles = [next(iter(artists.curves.values())), next(iter(artists.theory.values())), path]
-        texts = ["measured (median, 10–90 %)", "mean-square theory", "neuron path $\\alpha^n$"]
-        if artists.zeros:
-            handles.append(next(iter(artists.zeros.values())))
-            texts.append("float32 gradient exactly 0")
-        ax.legend(handles, texts, loc="lower left")
-        config = json.loads(str(data.attrs["config"]))
-        ax.set_title(
-            f"Vanishing gradients along time: {config['task']}, one layer of {config['hidden']}, "
-            f"α = {config['decay']:g}"
-        )
+        picture = Picture(figsize=(6.4, 6.7 if zoomed else 4.4))
+        panels = picture.subplots(2 if zoomed else 1, 1, sharex=True, squeeze=False)[:, 0]
+        whole = _panel(panels[0], data, 1.06 * lowest - 1.0, envelopes=not zoomed)
+        float32_floor(panels[0])
+        _legend(whole)
+        picture.suptitle(_title(data))
+        panels[0].set_title("\n".join(remarks(data)), fontsize=8)
+        if zoomed:
+            panels[0].set_xlabel("")
+            panels[1].set_title(f"the same, uppermost {-ZOOM:.0f} decades", fontsize=8)
+            _panel(panels[1], data, ZOOM, envelopes=True)
+            lines = _comb_lines()
+            panels[1].legend(list(lines.values()), list(lines), loc="lower right")
     return picture
 
 
-def claims(data: xr.Dataset) -> Sequence[Claim]:
-    """Return what the figure asserts: ordered rates, finite curves, and the bound never violated."""
-    rate, low, high = data.rate.values, data.rate_low.values, data.rate_high.values
-    width = np.nan_to_num((high - low) / 2)
-    ordered = all(
-        rate[k + 1] >= rate[k] - np.hypot(width[k], width[k + 1]) for k in range(len(rate) - 1)
-    ) and bool(rate[-1] >= rate[0])
-    return [
-        Claim("decay rates are ordered by span (within their intervals)", ordered),
-        Claim("no curve is lost to underflow", bool((data.underflow_zeros == 0).all())),
-        Claim("the bound holds at every lag", bool((data.bound_margin >= -1e-9).all())),
-    ]
+def _panel(ax: Axes, data: xr.Dataset, bottom: float, *, envelopes: bool) -> CurveArtists:
+    """Draw all curves from `bottom` (a power of ten) up, and name each where it ends."""
+    theory = data.theory_envelope.to_dataset(name="log_frobenius")
+    zero_lag, label = data.float32_zero_lag, "λ = {value}"
+    artists = decay_curves(data, theory=theory, zero_lag=zero_lag, ax=ax, label=label, envelopes=envelopes)
+    alone = data.neuron_path.where(np.isfinite(data.neuron_path)) * LOG10
+    ax.plot(data.lag, alone, label=NEURON_PATH, color="black", linestyle=":", linewidth=1.4,
+            path_effects=HALO, zorder=2.6)  # fmt: skip
+    ax.set_ylim(bottom, CEILING)
+    ax.set_xlim(0, max(float(data.lag[-1]), 1.0) * 1.13)
+    name_ends(ax, artists.curves)
+    return artists
 
 
-def table(data: xr.Dataset) -> pd.DataFrame:
-    """Return what is drawn as tidy rows: span, lag, and powers of ten of median, band and theory."""
-    drawn = data[["centre", "low", "high", "theory"]] * LOG10
-    rows = drawn.rename(centre="log10_median", low="log10_low", high="log10_high", theory="log10_theory")
-    return rows.to_dataframe().reset_index()[["span", "lag", *map(str, rows.data_vars)]]
+def _legend(artists: CurveArtists) -> None:
+    """Explain the kinds of line, in a grey that belongs to no span."""
+    entries: dict[str, Line2D | tuple[Line2D, ...]] = {
+        **(_comb_lines() if artists.envelopes else {MEDIAN: _grey(linewidth=MEDIUM)}),
+        "mean-square theory": _grey(linewidth=1.2, linestyle="--"),
+        "neuron path alone, $\\sqrt{H}\\,\\alpha^n$": _grey(linewidth=1.4, linestyle=":", color="black"),
+    }
+    if artists.zeros:
+        entries["float32 gradient exactly 0 from here"] = tuple(artists.zeros.values())
+    together = {tuple: HandlerTuple(ndivide=None, pad=0.3)}
+    artists.ax.legend(list(entries.values()), list(entries), loc="lower left", handler_map=together)
 
 
-def summary(data: xr.Dataset) -> pd.DataFrame:
-    """Return one row per span: rate with its 95 % interval, theory's, λ · rate, horizon, float32's zero."""
-    names = ["rate", "rate_low", "rate_high", "theory_rate", "horizon", "float32_zero_lag"]
-    rows = data[names].to_dataframe().reset_index()[["span", *names]]
-    rows.insert(4, "span_times_rate", rows["span"] * rows["rate"])
-    last = data.isel(lag=-1).centre.values * LOG10
-    rows.insert(1, "log10_norm_at_longest_lag", last)
-    return rows
+def _comb_lines() -> dict[str, Line2D]:
+    return {f"{MEDIAN}, a comb": _grey(linewidth=THIN), "its envelope": _grey(linewidth=THICK)}
+
+
+def _grey(**look: Any) -> Line2D:
+    return Line2D([], [], **{"color": "0.3", **look})
+
+
+def _title(data: xr.Dataset) -> str:
+    config = json.loads(str(data.attrs["config"]))
+    where = f"{config['task']}, one layer of {config['hidden']}, α = {config['decay']:g}"
+    return f"Vanishing gradients along time: {where}"
 
 
 FIGURE = FigureSpec(
@@ -226,8 +257,8 @@ FIGURE = FigureSpec(
     title="Norm of the Jacobian product against lag, per span, with theory",
     caption=CAPTION,
     config=DecayCurvesConfig,
-    quick={"samples": 4, "seeds": 2},
-    full={"samples": 32, "seeds": 5},
+    quick={"samples": 4, "seeds": 6},
+    full={"samples": 16, "seeds": 20},
     compute=compute,
     draw=draw,
     claims=claims,

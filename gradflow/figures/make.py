@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,8 @@ def make(
         OSError: where the folder cannot be written; found out before anything is computed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    probe = out / f".{spec.name}.probe"
-    probe.touch()
-    probe.unlink()
+    with tempfile.TemporaryFile(dir=out):
+        pass
     data = spec.compute(config, progress).assign_attrs(
         command=command, title=spec.title, caption=spec.caption
     )
@@ -61,16 +62,27 @@ def make(
 
 
 def draw_from(spec: FigureSpec, stored: Path, out: Path, *, formats: Sequence[str] = FORMATS) -> Made:
-    """Draw a figure from its netCDF file: the pictures, the CSV, and the provenance in each."""
+    """Draw a figure from its netCDF file alone: the CSV and the pictures, with the provenance in each.
+
+    Raises:
+        ValueError: where the file is no netCDF, or holds something else than this figure.
+    """
     data = load(stored)
     if data.attrs.get("figure") != spec.name:
-        raise ValueError(f"{stored}: holds {data.attrs.get('figure', 'no figure')!r}, expected {spec.name!r}")
+        kind = data.attrs.get("figure") or data.attrs.get("kind") or "no figure"
+        raise ValueError(
+            f"{stored}: holds {kind}, expected figure {spec.name}; `gradflow figures {spec.name}` makes one"
+        )
+    out.mkdir(parents=True, exist_ok=True)
     provenance = _provenance(data, stored)
-    table = out / f"{spec.name}.csv"
-    spec.table(data).to_csv(table, index=False, float_format="%.9g")
-    picture = spec.draw(data)
-    pictures = [_write(picture, out / f"{spec.name}.{kind}", provenance, spec.title) for kind in formats]
-    return Made((stored, table, *pictures), spec.summary(data), tuple(spec.claims(data)))
+    rows, picture = spec.table(data), spec.draw(data)
+    files = [
+        _whole(out / f"{spec.name}.csv", lambda path: rows.to_csv(path, index=False, float_format="%.9g"))
+    ]
+    for kind in formats:
+        draw = partial(_write, picture, kind=kind, provenance=provenance, title=spec.title)
+        files.append(_whole(out / f"{spec.name}.{kind}", draw))
+    return Made((stored, *files), spec.summary(data), tuple(spec.claims(data)))
 
 
 def _provenance(data: xr.Dataset, stored: Path) -> str:
@@ -80,13 +92,24 @@ def _provenance(data: xr.Dataset, stored: Path) -> str:
     return json.dumps({**attrs, "data_file": stored.name, "data_sha256": digest}, ensure_ascii=True)
 
 
-def _write(picture: Picture, path: Path, provenance: str, title: str) -> Path:
+def _whole(path: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a draft beside `path` and put it in its place: a file that exists is whole."""
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        write(draft)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _write(picture: Picture, path: Path, *, kind: str, provenance: str, title: str) -> None:
     """Save one picture without dates, so that the same data gives the same bytes."""
     fields: dict[str, dict[str, Any]] = {
-        ".png": {"Title": title, "Description": provenance},
-        ".pdf": {"Title": title, "Subject": provenance, "CreationDate": None},
-        ".svg": {"Title": title, "Description": provenance, "Date": None},
+        "png": {"Title": title, "Description": provenance},
+        "pdf": {"Title": title, "Subject": provenance, "CreationDate": None},
+        "svg": {"Title": title, "Description": provenance, "Date": None},
     }
     with style():
-        picture.savefig(path, metadata=fields[path.suffix])
-    return path
+        picture.savefig(path, format=kind, metadata=fields[kind])

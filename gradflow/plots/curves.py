@@ -1,24 +1,26 @@
 """Decay curves: log-norm of the Jacobian product against lag, measured as line and band, theory dashed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradflow.analysis import curve_band
-from gradflow.plots.style import MARKERS, ordered_colours
+from gradflow.plots.style import DASHES, MARKERS, Colour, ordered_colours
 
 LOG10 = float(np.log10(np.e))
 """Nats to powers of ten."""
 
-FLOAT32_FLOOR = float(np.log10(1.401298464324817e-45))
-"""log₁₀ of float32's smallest positive number."""
+THIN, MEDIUM, THICK = 0.8, 1.2, 1.9
+HALO = [patheffects.withStroke(linewidth=2.6, foreground="white")]
+"""A white edge, by which a dashed line is seen on a band or a line of its own colour."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class CurveArtists:
     ax: Axes
     curves: dict[str, Line2D] = field(default_factory=dict)
     bands: dict[str, PolyCollection] = field(default_factory=dict)
+    envelopes: dict[str, Line2D] = field(default_factory=dict)
     theory: dict[str, Line2D] = field(default_factory=dict)
     zeros: dict[str, Line2D] = field(default_factory=dict)
 
@@ -39,65 +42,96 @@ def decay_curves(
     zero_lag: xr.DataArray | None = None,
     ax: Axes | None = None,
     label: str = "{dim} {value}",
+    envelopes: bool = False,
 ) -> CurveArtists:
     """Draw log₁₀ ‖P(T,t)‖ against the lag T − t, one line and band per curve.
 
     Args:
         data: Jacobian products (pooled over samples and seeds by `curve_band` first), or such a band
-            with `centre`, `low` and `high` in nats; at most one dimension besides lag (layer, span).
+            with `centre`, `low`, `high` and `envelope` in nats; at most one dimension besides lag.
         theory: a dataset whose `log_frobenius` (same dimension, lag; in nats) is drawn dashed.
         zero_lag: for each curve, the lag from which float32 backpropagation returns exactly 0; marked.
         ax: axes to draw on (default: those of a new figure).
         label: text of each curve, with {dim} and {value}.
+        envelopes: draw each curve's envelope thick and the curve itself thin: combs and envelopes apart.
+
+    Returns:
+        The artists by label. Exact zeros (−∞) are gaps.
 
     Raises:
         ValueError: where more than one dimension besides lag is left.
+
+    >>> band = {name: ("lag", [0.0, -2.302585]) for name in ("centre", "low", "high", "envelope")}
+    >>> artists = decay_curves(xr.Dataset(band, {"lag": [0, 1]}), label="one")
+    >>> artists.curves["one"].get_ydata().round(3).tolist()
+    [0.0, -1.0]
     """
     band = data if "centre" in data else curve_band(data)
-    axes = Figure().subplots() if ax is None else ax
     dims = [str(dim) for dim in band.centre.dims if dim != "lag"]
     if len(dims) > 1:
         raise ValueError(
             f"decay_curves: got the dimensions {dims} besides lag, expected one; select, as in .sel(layer=0)"
         )
-    artists = CurveArtists(axes)
-    curves = _curves(band, dims)
-    for (name, curve), colour, marker in zip(
-        curves.items(), ordered_colours(len(curves)), _cycle(MARKERS, len(curves)), strict=True
-    ):
+    artists = CurveArtists(Figure().subplots() if ax is None else ax)
+    for place, (name, curve, colour) in enumerate(_curves(band, dims)):
         text = label.format(dim=dims[0] if dims else "", value=name).strip()
-        lag = curve.lag.values
-        artists.bands[text] = axes.fill_between(
-            lag, _drawable(curve.low), _drawable(curve.high), color=colour, alpha=0.22, linewidth=0
-        )
-        (artists.curves[text],) = axes.plot(lag, _drawable(curve.centre), color=colour, label=text)
+        _measured(artists, text, curve, colour, envelopes)
         if theory is not None:
             predicted = _select(theory, dims, name).log_frobenius
-            (artists.theory[text],) = axes.plot(
-                predicted.lag.values, _drawable(predicted), color="0.15", linestyle=(0, (4, 3)), linewidth=1.0
+            (artists.theory[text],) = artists.ax.plot(
+                predicted.lag.values,
+                _drawable(predicted),
+                color=colour,
+                linestyle=DASHES[place % len(DASHES)],
+                linewidth=MEDIUM,
+                path_effects=HALO,
+                zorder=2.4,
             )
         if zero_lag is not None:
-            at = float(_select(zero_lag, dims, name))
-            if np.isfinite(at):
-                height = float(curve.centre.sel(lag=round(at))) * LOG10
-                (artists.zeros[text],) = axes.plot(
-                    [at],
-                    [height],
-                    marker=marker,
-                    color=colour,
-                    markeredgecolor="black",
-                    markersize=6,
-                    linestyle="",
-                )
-    axes.set_xlabel("lag $T-t$  (steps)")
-    axes.set_ylabel(r"$\log_{10}\,\|\,\partial u[T]\,/\,\partial u[t]\,\|_F$")
+            _zero(artists, text, curve, float(_select(zero_lag, dims, name)), place, colour)
+    artists.ax.set_xlabel("lag $T-t$  (steps)")
+    artists.ax.set_ylabel(r"$\log_{10}\,\|\,\partial u[T]\,/\,\partial u[t]\,\|_F$")
     return artists
 
 
-def _curves(band: xr.Dataset, dims: list[str]) -> Mapping[Any, xr.Dataset]:
-    if not dims:
-        return {"": band}
-    return {value.item(): band.sel({dims[0]: value}) for value in band[dims[0]].values}
+def _measured(artists: CurveArtists, text: str, curve: xr.Dataset, colour: Colour, envelopes: bool) -> None:
+    lag = curve.lag.values
+    artists.bands[text] = artists.ax.fill_between(
+        lag, _drawable(curve.low), _drawable(curve.high), color=colour, alpha=0.22, linewidth=0
+    )
+    width = THIN if envelopes else MEDIUM
+    (artists.curves[text],) = artists.ax.plot(
+        lag, _drawable(curve.centre), color=colour, label=text, linewidth=width
+    )
+    if envelopes:
+        (artists.envelopes[text],) = artists.ax.plot(
+            lag, _drawable(curve.envelope), color=colour, linewidth=THICK
+        )
+
+
+def _zero(
+    artists: CurveArtists, text: str, curve: xr.Dataset, lag: float, place: int, colour: Colour
+) -> None:
+    """Mark the lag of float32's zero on the curve; there is no mark where there is none, or no curve."""
+    height = float(curve.centre.sel(lag=lag, method="nearest")) * LOG10 if np.isfinite(lag) else np.nan
+    if np.isfinite(height):
+        (artists.zeros[text],) = artists.ax.plot(
+            [lag],
+            [height],
+            marker=MARKERS[place % len(MARKERS)],
+            color=colour,
+            markerfacecolor="white",
+            markeredgewidth=1.6,
+            markersize=6.5,
+            linestyle="",
+            zorder=3,
+        )
+
+
+def _curves(band: xr.Dataset, dims: list[str]) -> Iterator[tuple[Any, xr.Dataset, Colour]]:
+    names = [value.item() for value in band[dims[0]].values] if dims else [""]
+    for name, colour in zip(names, ordered_colours(len(names)), strict=True):
+        yield name, _select(band, dims, name), colour
 
 
 def _select(data: Any, dims: list[str], name: Any) -> Any:
@@ -108,7 +142,3 @@ def _drawable(values: xr.DataArray) -> np.ndarray:
     """Return powers of ten, with gaps where the product is exactly zero (−∞)."""
     powers = values.values * LOG10
     return np.where(np.isfinite(powers), powers, np.nan)
-
-
-def _cycle(items: tuple[str, ...], count: int) -> list[str]:
-    return [items[k % len(items)] for k in range(count)]

@@ -1,15 +1,26 @@
-"""One look for all pictures: the style sheet and the ordered palette for spans."""
+"""One look for all pictures: the style sheet, and the colours, dashes and markers of ordered curves."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 import matplotlib as mpl
 
-Colour = tuple[float, float, float]
+Colour: TypeAlias = tuple[float, float, float]
+Dashes: TypeAlias = tuple[float, tuple[float, ...]]
 
-DARKEST, LIGHTEST = 0.0, 0.82
+DARKEST, LIGHTEST = 0.0, 0.78
 """Part of the palette used: its yellow end cannot be read on white."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Dashes, ...] = (
+    (0, (7.0, 2.2)),
+    (0, (2.8, 1.7)),
+    (0, (7.0, 1.8, 2.2, 1.8)),
+    (0, (4.5, 1.8, 1.6, 1.8, 1.6, 1.8)),
+)
+"""A second code beside colour, for prints in grey. No dash is a dot: dots are the neuron path's."""
 
 
 def style() -> AbstractContextManager[None]:
@@ -29,7 +40,3 @@ def ordered_colours(count: int) -> Sequence[Colour]:
     places = [DARKEST + (LIGHTEST - DARKEST) * k / max(count - 1, 1) for k in range(count)]
     viridis = mpl.colormaps["viridis"]
     return [(float(red), float(green), float(blue)) for red, green, blue, _ in map(viridis, places)]
-
-
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""A second code beside colour, for prints in grey."""

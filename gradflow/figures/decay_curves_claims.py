@@ -1,0 +1,133 @@
+"""What the figure decay-curves asserts and tabulates, from its dataset alone."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gradflow.figures.registry import Claim
+from gradflow.plots.curves import LOG10
+
+ROUNDING = 1e-9
+"""Nats by which a log-norm may exceed the bound: it is reached exactly where all factors are equal."""
+NEURON_PATH = 0.05
+"""A rate this close to log α, relatively, is the neuron path's: there the span cannot act."""
+THEORY_ERROR = 0.15
+"""How far the mean-square rate may lie from the measured one at α = 0.5, λ ≤ 16, on digits."""
+COLLAPSE = 1.5
+"""Largest ratio of λ · rate between spans up to 16 at α = 0.5, on digits."""
+WIDEST = 16
+ENOUGH_SEEDS = 4
+"""Single networks differ by 20 %: what is said of the mean over networks needs some of them."""
+
+
+def claims(data: xr.Dataset) -> Sequence[Claim]:
+    """Return what the figure asserts under the options it was made with; other claims are not made."""
+    config = json.loads(str(data.attrs["config"]))
+    return [
+        Claim("the bound holds at every lag", bool((data.bound_margin >= -ROUNDING).all())),
+        Claim("no exact zero could be an underflow", bool((data.doubtful_zeros == 0).all())),
+        *_ordered(data, config["decay"]),
+        *_on_digits(data, config),
+    ]
+
+
+def in_neuron_path(data: xr.Dataset) -> xr.DataArray:
+    """Return, per span, whether the measured rate is log α within 5 %."""
+    alone = data.neuron_path_rate
+    inside: xr.DataArray = abs(data.rate - alone) <= NEURON_PATH * abs(alone)
+    return inside
+
+
+def theory_error(data: xr.Dataset) -> xr.DataArray:
+    """Return, per span, the mean-square rate over the measured one, − 1."""
+    error: xr.DataArray = data.theory_rate / data.rate - 1.0
+    return error
+
+
+def _ordered(data: xr.Dataset, decay: float) -> Iterator[Claim]:
+    """Claim strict order of the spans that act at least twice within the sequence; α = 1 has no decay."""
+    spans = [int(span) for span in data.span.values if 2 * span <= int(data.lag[-1])]
+    if len(spans) < 2 or decay == 1.0:
+        return
+    rate, alone = data.rate.sel(span=spans), in_neuron_path(data).sel(span=spans)
+    pairs = [
+        bool(rate.sel(span=wide) > rate.sel(span=narrow))
+        or bool(alone.sel(span=wide) and alone.sel(span=narrow))
+        for narrow, wide in pairwise(spans)
+    ]
+    same = [str(span) for span in spans if alone.sel(span=span)]
+    note = f" (λ = {', '.join(same)} decay at log α, the neuron path)" if len(same) > 1 else ""
+    yield Claim(f"a wider span decays more slowly: λ = {' > '.join(map(str, spans))}{note}", all(pairs))
+
+
+def _on_digits(data: xr.Dataset, config: dict[str, Any]) -> Iterator[Claim]:
+    """Claim what was found on the shipped permuted digits, 784 steps, one layer of 128."""
+    usual = {"task": "psmnist", "folder": None, "pool": 1, "hidden": 128}
+    if any(config[name] != value for name, value in usual.items()):
+        return
+    few = data.sel(span=[span for span in data.span.values if span <= WIDEST])
+    if config["decay"] == 0.5:
+        yield Claim("every curve is finite at every lag", bool(np.isfinite(data.log_frobenius).all()))
+        if 1 in data.span:
+            deepest = float(data.centre.sel(span=1).min()) * LOG10
+            yield Claim("the curve of λ = 1 falls below 10^-100", deepest < -100.0)
+        if few.span.size and config["seeds"] >= ENOUGH_SEEDS:
+            near = bool((abs(theory_error(few)) <= THEORY_ERROR).all())
+            yield Claim("mean-square theory is within 15 % of the measured rate for λ ≤ 16", near)
+        if few.span.size > 1 and config["seeds"] >= ENOUGH_SEEDS:
+            product = few.span * few.rate
+            close = bool(product.min() / product.max() <= COLLAPSE)
+            yield Claim("λ · rate is constant within a factor of 1.5 for λ ≤ 16", close)
+    if config["decay"] == 0.9 and 1 in data.span and config["seeds"] >= ENOUGH_SEEDS:
+        vanilla = data.sel(span=1)
+        missed = in_neuron_path(vanilla) & (abs(theory_error(vanilla)) > THEORY_ERROR)
+        yield Claim("λ = 1 decays at log α, and mean-square theory misses it by over 15 %", bool(missed))
+
+
+def remarks(data: xr.Dataset) -> Sequence[str]:
+    """Return what the picture must not hide: spans that decay at log α, and where theory fails."""
+    spans = [int(span) for span in data.span.values]
+    alone, error = in_neuron_path(data), theory_error(data)
+    carried = ", ".join(str(span) for span in spans if alone.sel(span=span))
+    missed = {span: 100.0 * float(error.sel(span=span)) for span in spans}
+    far = {span: size for span, size in missed.items() if abs(size) > 100.0 * THEORY_ERROR}
+    listed = ", ".join(f"{span} ({size:+.0f} %)" for span, size in far.items()).replace("-", "−")
+    lines = []
+    if carried:
+        rate = f"log α = −{abs(float(data.neuron_path_rate)):.4f} per step"
+        lines.append(f"The neuron path carries the gradient for λ = {carried}: it decays at {rate}.")
+    if listed:
+        lines.append(f"Mean-square theory fails, by more than 15 %, for λ = {listed}.")
+    return lines
+
+
+def table(data: xr.Dataset) -> pd.DataFrame:
+    """Return what is drawn as tidy rows: span, lag, and powers of ten of each line; −inf is an exact zero."""
+    names = ["centre", "low", "high", "envelope", "theory", "theory_envelope", "neuron_path"]
+    drawn = data[names] * LOG10
+    rows = drawn.rename({name: f"log10_{name}" for name in names}).rename(log10_centre="log10_median")
+    return rows.to_dataframe(dim_order=["span", "lag"]).reset_index()[["span", "lag", *map(str, rows)]]
+
+
+def summary(data: xr.Dataset) -> pd.DataFrame:
+    """Return one row per span: measured rate with its 95 % interval, theory's, λ · rate, reach in steps."""
+    return pd.DataFrame(
+        {
+            "span": data.span.values,
+            "rate": data.rate.values,
+            "rate_low": data.rate_low.values,
+            "rate_high": data.rate_high.values,
+            "span_times_rate": (data.span * data.rate).values,
+            "theory_rate": data.theory_rate.values,
+            "theory_error": theory_error(data).values,
+            "path": np.where(in_neuron_path(data), "neuron", "recurrent"),
+            "horizon": data.horizon.values,
+            "float32_zero_lag": data.float32_zero_lag.values,
+            "log10_norm_at_end": data.centre.isel(lag=-1).values * LOG10,
+        }
+    )

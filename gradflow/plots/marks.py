@@ -1,0 +1,73 @@
+"""What is written on a picture of decay curves: the floor of float32, and each curve's name at its end."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
+
+FLOAT32_FLOOR = float(np.log10(2.0**-149))
+"""log₁₀ of float32's smallest positive number, 1.4·10⁻⁴⁵."""
+
+ROOM = 0.05
+"""Share of the axes' height that a line of text needs."""
+
+
+def float32_floor(ax: Axes) -> Rectangle | None:
+    """Shade what lies below float32's smallest number down to the end of the axes; None if nothing does.
+
+    The words stand at the left end, where a curve that starts at lag 0 has not yet come down so far.
+    """
+    bottom = ax.get_ylim()[0]
+    if bottom >= FLOAT32_FLOOR:
+        return None
+    shade = ax.axhspan(bottom, FLOAT32_FLOOR, color="0.5", alpha=0.12, linewidth=0, zorder=0.5)
+    ax.annotate(
+        "below float32", (0.0, FLOAT32_FLOOR), xytext=(4, -3), textcoords="offset points",
+        ha="left", va="top", color="0.25", fontsize=8,
+    )  # fmt: skip
+    return shade
+
+
+def name_ends(ax: Axes, lines: dict[str, Line2D]) -> dict[str, Annotation]:
+    """Write each line's label where the line ends at the right, or beside where it leaves the axes below.
+
+    Labels that would touch are moved apart; a line with nothing inside the axes gets none.
+    """
+    bottom, top = ax.get_ylim()
+    inside, names = {}, {}
+    for text, line in lines.items():
+        x, y = np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+        seen = np.flatnonzero(np.isfinite(y) & (y >= bottom) & (y <= top))
+        if not seen.size:
+            continue
+        last = int(seen[-1])
+        if (y[last + 1 :] < bottom).any():
+            at = (float(x[last]), bottom + ROOM * (top - bottom))
+            names[text] = _name(ax, text, at, line, clear=True)
+        else:
+            inside[text] = (float(x[last]), float(y[last]))
+    gap, ceiling = ROOM * (top - bottom), np.inf
+    for text, (place, level) in sorted(inside.items(), key=lambda item: -item[1][1]):
+        height = min(level, ceiling - gap)
+        ceiling = height
+        names[text] = _name(ax, text, (place, height), lines[text])
+    return names
+
+
+def _name(ax: Axes, text: str, at: tuple[float, float], line: Line2D, clear: bool = False) -> Annotation:
+    # small letters need more contrast than lines
+    dark = tuple(0.8 * part for part in to_rgb(line.get_color()))
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8} if clear else None
+    return ax.annotate(
+        text,
+        at,
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        color=dark,
+        fontsize=8.5,
+        zorder=3.5,
+        bbox=box,
+    )
