@@ -4,47 +4,26 @@ Axes: span seed sample lag.
 """
 
 import json
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Picture
-from matplotlib.legend_handler import HandlerTuple
-from matplotlib.lines import Line2D
 from pydantic import Field, field_validator
 
 from gradflow.analysis import curve_band, exact_zero_lag, fit_decay
 from gradflow.analysis.curves import envelope
-from gradflow.figures.decay_curves_claims import claims, remarks, summary, table
+from gradflow.figures.decay_curves_claims import claims, summary, table
+from gradflow.figures.decay_curves_picture import CAPTION, draw
 from gradflow.figures.registry import Config, FigureSpec, Progress, silent
 from gradflow.jacobian import jacobian_products
 from gradflow.network import RecurrentSNN
 from gradflow.neurons import LIF
-from gradflow.plots import CurveArtists, decay_curves, float32_floor, name_ends, style
-from gradflow.plots.curves import HALO, LOG10, MEDIUM, THICK, THIN
 from gradflow.readout import Readout
 from gradflow.recording import Keep, record
 from gradflow.recurrence import Skip, Vanilla
 from gradflow.tasks import TASKS, Batch, Task, by_name
 from gradflow.theory import bound, mean_square
 
-CAPTION = (
-    "How the gradient vanishes along time in a recurrent spiking layer, for several spans λ. Solid: "
-    "Frobenius norm of the Jacobian product ∂u[T]/∂u[t] against the lag T − t, T the last step: median over "
-    "samples and networks, band from the 10th to the 90th percentile, computed in float64 with running "
-    "rescaling, so that it is exact far below the range of float32. Dashed, in the colour of its span: the "
-    "envelope of the mean-square prediction from recorded moments. Dotted: the neuron path alone, √H αⁿ. "
-    "Open markers: the lag from which float32 backpropagation of a loss on the last step returns exactly 0 "
-    "(median); shaded: what float32 cannot hold. Below: the uppermost decades. Between multiples of λ the "
-    "curve of a wide span is a comb (thin); its envelope (thick) is what the rate is fitted to."
-)
-ZOOM = -25.0
-"""Decades of the lower panel; it is drawn where the curves go well below them."""
-CEILING = 3.0
 LONGEST = 10**9
-NEURON_PATH = "neuron path"
-MEDIAN = "measured: median (band 10–90 %)"
 
 
 class DecayCurvesConfig(Config):
@@ -88,7 +67,7 @@ def compute(config: DecayCurvesConfig, progress: Progress = silent) -> xr.Datase
         predicted rates, the bound's smallest margin, and the lag of float32's exact zero.
 
     Raises:
-        ValueError: for more samples than the task has training examples.
+        ValueError: for more samples than the task has training examples, or a pool that leaves one step.
     """
     task = _task(config)
     cells = [(span, seed) for span in config.spans for seed in range(config.seeds)]
@@ -122,6 +101,8 @@ def compute(config: DecayCurvesConfig, progress: Progress = silent) -> xr.Datase
 def _task(config: DecayCurvesConfig) -> Task:
     options = {"permutation_seed": config.permutation_seed} if config.task == "psmnist" else {}
     task = by_name(config.task, config.folder, pool=config.pool, **options)
+    if task.steps < 2:
+        raise ValueError(f"pool: got {config.pool}, expected one that leaves {task.name} more than 1 step")
     if config.samples > len(task.train):
         raise ValueError(
             f"samples: got {config.samples}, expected at most {len(task.train)}, the training examples of "
@@ -187,69 +168,6 @@ def summarise(products: xr.Dataset) -> xr.Dataset:
         },
         attrs={**band.attrs, **fit.attrs},
     ).drop_vars("layer", errors="ignore")
-
-
-def draw(data: xr.Dataset) -> Picture:
-    """Draw the curves, and their uppermost decades apart; everything shown is read from `data`."""
-    drawn = data.low.where(np.isfinite(data.low))
-    lowest = float(drawn.min()) * LOG10 if bool(drawn.notnull().any()) else -1.0
-    zoomed = lowest < 1.6 * ZOOM
-    with style():
-        picture = Picture(figsize=(6.4, 6.7 if zoomed else 4.4))
-        panels = picture.subplots(2 if zoomed else 1, 1, sharex=True, squeeze=False)[:, 0]
-        whole = _panel(panels[0], data, 1.06 * lowest - 1.0, envelopes=not zoomed)
-        float32_floor(panels[0])
-        _legend(whole)
-        picture.suptitle(_title(data))
-        panels[0].set_title("\n".join(remarks(data)), fontsize=8)
-        if zoomed:
-            panels[0].set_xlabel("")
-            panels[1].set_title(f"the same, uppermost {-ZOOM:.0f} decades", fontsize=8)
-            _panel(panels[1], data, ZOOM, envelopes=True)
-            lines = _comb_lines()
-            panels[1].legend(list(lines.values()), list(lines), loc="lower right")
-    return picture
-
-
-def _panel(ax: Axes, data: xr.Dataset, bottom: float, *, envelopes: bool) -> CurveArtists:
-    """Draw all curves from `bottom` (a power of ten) up, and name each where it ends."""
-    theory = data.theory_envelope.to_dataset(name="log_frobenius")
-    zero_lag, label = data.float32_zero_lag, "λ = {value}"
-    artists = decay_curves(data, theory=theory, zero_lag=zero_lag, ax=ax, label=label, envelopes=envelopes)
-    alone = data.neuron_path.where(np.isfinite(data.neuron_path)) * LOG10
-    ax.plot(data.lag, alone, label=NEURON_PATH, color="black", linestyle=":", linewidth=1.4,
-            path_effects=HALO, zorder=2.6)  # fmt: skip
-    ax.set_ylim(bottom, CEILING)
-    ax.set_xlim(0, max(float(data.lag[-1]), 1.0) * 1.13)
-    name_ends(ax, artists.curves)
-    return artists
-
-
-def _legend(artists: CurveArtists) -> None:
-    """Explain the kinds of line, in a grey that belongs to no span."""
-    entries: dict[str, Line2D | tuple[Line2D, ...]] = {
-        **(_comb_lines() if artists.envelopes else {MEDIAN: _grey(linewidth=MEDIUM)}),
-        "mean-square theory": _grey(linewidth=1.2, linestyle="--"),
-        "neuron path alone, $\\sqrt{H}\\,\\alpha^n$": _grey(linewidth=1.4, linestyle=":", color="black"),
-    }
-    if artists.zeros:
-        entries["float32 gradient exactly 0 from here"] = tuple(artists.zeros.values())
-    together = {tuple: HandlerTuple(ndivide=None, pad=0.3)}
-    artists.ax.legend(list(entries.values()), list(entries), loc="lower left", handler_map=together)
-
-
-def _comb_lines() -> dict[str, Line2D]:
-    return {f"{MEDIAN}, a comb": _grey(linewidth=THIN), "its envelope": _grey(linewidth=THICK)}
-
-
-def _grey(**look: Any) -> Line2D:
-    return Line2D([], [], **{"color": "0.3", **look})
-
-
-def _title(data: xr.Dataset) -> str:
-    config = json.loads(str(data.attrs["config"]))
-    where = f"{config['task']}, one layer of {config['hidden']}, α = {config['decay']:g}"
-    return f"Vanishing gradients along time: {where}"
 
 
 FIGURE = FigureSpec(
