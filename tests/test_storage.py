@@ -2,6 +2,7 @@
 
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -87,6 +88,18 @@ def test_nan_and_lists_as_attributes(tmp_path):
     assert np.isnan(again.attrs["nan"])
     np.testing.assert_array_equal(again.attrs["list"], [1.5, 2.0])
     assert list(again.attrs["words"]) == ["a", "é"]
+
+
+@pytest.mark.parametrize("units", ["seconds", "days", "hours since 2000-01-01"])
+def test_numbers_with_units_of_time_stay_numbers(units, tmp_path):
+    data = xr.Dataset({"x": ("t", [0.5, 2.0], {"units": units}), "n": ("t", [1, 2], {"units": units})})
+    assert_unchanged(back(data, tmp_path), data)
+
+
+def test_no_number_is_declared_missing_to_other_readers(tmp_path):
+    path = gf.save(xr.Dataset({"x": ("t", EDGES)}, {"t": np.arange(8.0)}), tmp_path / "a.nc")
+    with h5py.File(path) as file:
+        assert [name for name in file if "_FillValue" in file[name].attrs] == []
 
 
 def test_packing_left_over_from_another_file_is_not_applied(tmp_path):

@@ -32,6 +32,15 @@ def test_a_file_is_replaced_as_a_whole(old):
     assert files(old.parent) == [old.name]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_the_old_file_is_replaced_and_never_written_into(old, tmp_path_factory):
+    """Whoever holds the old file open, or linked, goes on reading it whole."""
+    held = tmp_path_factory.mktemp("held") / "held.nc"
+    held.hardlink_to(old)
+    gf.save(xr.Dataset({"y": 3.0}), old)
+    assert gf.load(held).identical(OLD)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError("no space left")])
 @pytest.mark.parametrize("moment", ["begun", "written"])
 def test_an_interrupted_save_keeps_the_old_file(old, monkeypatch, error, moment):
