@@ -1,233 +1,221 @@
 """Compiled row kernels of the Jacobian sweep. Each row of P(T,t) is one adjoint vector, and stands alone.
 
-A row is stored as mantissas x and one binary exponent E, meaning x · 2^E, so that no product of any
-length under- or overflows. Kernels release the interpreter lock and are called on disjoint row ranges.
+A row is stored as mantissas x and one binary exponent E, meaning x · 2^E; P, its history (`ring`) and the
+sums under way (`ahead`) share it. Rows whose elements lie too far apart for that move to `wide`, so no
+product of any length under- or overflows. Kernels release the interpreter lock and are called on disjoint
+row ranges.
 """
 
 from typing import no_type_check
 
 import numba
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 ZERO_ROW = -(2**60)
-"""Exponent of a row whose elements are all exactly zero."""
+"""Exponent of an element, and level of a row, that is exactly zero."""
 
-SMALL, LARGE = 2.0**-64, 2.0**64
-RISK = 2.0**-960
-"""Elements this far under their row's largest could be lost to underflow; they are counted."""
+SMALL, LARGE = 2.0**-100, 2.0**100
+"""A row is rescaled when its largest mantissa leaves this range."""
 
 FLOAT32_ZERO, FLOAT64_ZERO = -150, -1075
 """Base-2 exponents at and below which a number rounds to zero in float32 and float64."""
 
-CLOSED = 1e-14
-"""Share of the largest Ritz value under which the next Lanczos vector is nothing but rounding."""
+SQUARES, ZEROS, TINY32, TINY64, OWN = range(5)
+"""Columns of a row's statistics: the sum of squares of its mantissas, then counts of elements that are zero,
+that float32 and float64 would round to zero though they are not, and that carry an exponent of their own."""
 
-compiled = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+MAGNITUDE = np.int64(2**63 - 1)
+"""The bits of |x|: all but the sign."""
+
+# no NaN can arise: factors are finite and mantissas bounded, which `sweep.limits` sees to
+compiled = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz", "nnan"})
 
 
 @compiled
 @no_type_check
 def power_of_two(exponent: int) -> float:
     """Return 2^exponent, 0 below and infinity above the range of float64."""
-    if exponent < -1074:
-        return 0.0
     if exponent > 1023:
         return np.inf
-    return 2.0**exponent
+    if exponent >= -1022:
+        return np.int64((exponent + 1023) << 52).view(np.float64)
+    return 0.0 if exponent < -1074 else 2.0**exponent
 
 
 @compiled
 @no_type_check
-def settle_row(x: Float[np.ndarray, " neuron"], exponent: int, stats: Float[np.ndarray, " statistic"]) -> int:
-    """Rescale one row where needed and measure it; return its exponent.
+def exponent_of(x: float) -> int:
+    """Return the e with 2^(e−1) ≤ x < 2^e, for a normal x > 0."""
+    return (np.float64(x).view(np.int64) >> 52) - 1022
 
-    `stats` receives: sum of squares, largest magnitude (both of the mantissas), number of zeros, number
-    of non-zeros that float32 and float64 would round to zero, number of elements at risk.
+
+@compiled
+@no_type_check
+def scale(x: Float[np.ndarray, " neuron"], shift: int) -> None:
+    """Multiply by 2^shift in place, |shift| up to 2000: in two factors, because one could overflow."""
+    half, rest = power_of_two(shift // 2), power_of_two(shift - shift // 2)
+    for j in range(x.size):
+        x[j] = x[j] * half * rest
+
+
+@compiled
+@no_type_check
+def magnitudes(x: Float[np.ndarray, " neuron"]) -> tuple[float, float, int]:
+    """Return the largest |x|, the least |x| that is not zero (infinity if all are) and the number of zeros.
+
+    Compares bit patterns: those of positive numbers are ordered as the numbers are, and integers vectorise.
     """
-    largest = 0.0
-    for j in range(x.size):
-        largest = max(largest, abs(x[j]))
-    if largest == 0.0:
-        stats[:] = 0.0
-        stats[2] = x.size
-        return ZERO_ROW
-    if largest < SMALL or largest > LARGE:
-        shift = int(np.floor(np.log2(largest)))
-        # two factors, because 2^-shift alone overflows for subnormal rows
-        half = power_of_two(-shift // 2)
-        rest = power_of_two(-shift - (-shift // 2))
-        for j in range(x.size):
-            x[j] = x[j] * half * rest
-        largest = largest * half * rest
-        exponent += shift
-    in32 = power_of_two(FLOAT32_ZERO - exponent)
-    in64 = power_of_two(FLOAT64_ZERO - exponent)
-    squares = 0.0
-    zeros, tiny32, tiny64, risky = 0, 0, 0, 0
-    for j in range(x.size):
-        size = abs(x[j])
-        squares += size * size
-        zeros += size == 0.0
-        tiny32 += size <= in32
-        tiny64 += size <= in64
-        risky += size < RISK
-    stats[0], stats[1], stats[2] = squares, largest, zeros
-    stats[3], stats[4], stats[5] = tiny32 - zeros, tiny64 - zeros, risky - zeros
-    return exponent
+    bits = x.view(np.int64)
+    top, below, zeros = np.int64(0), MAGNITUDE, np.int64(0)
+    for j in range(bits.size):
+        size = bits[j] & MAGNITUDE
+        top = max(top, size)
+        less = size - np.int64(1)  # puts zero out of the way
+        below = min(below, less if less >= 0 else MAGNITUDE)
+        zeros += size == 0
+    least = np.inf if top == 0 else np.int64(below + 1).view(np.float64)
+    return np.int64(top).view(np.float64), least, zeros
 
 
 @compiled
 @no_type_check
-def settle_rows(
-    P: Float[np.ndarray, "row neuron"],
-    exponents: Int[np.ndarray, " row"],
-    stats: Float[np.ndarray, "row statistic"],
-    first: int,
-    last: int,
-) -> None:
-    """Rescale and measure rows first … last−1 in place."""
-    for r in range(first, last):
-        exponents[r] = settle_row(P[r], exponents[r], stats[r])
+def fits(x: Float[np.ndarray, " neuron"], shift: int, low: float, high: float) -> bool:
+    """Return whether every non-zero |x| · 2^shift lies in [low, high]."""
+    top, least, _ = magnitudes(x)
+    # compared by exponents, because the products themselves could leave the range
+    return top == 0.0 or (
+        np.log2(least) + shift >= np.log2(low) and np.log2(top) + shift <= np.log2(high)
+    )
+
+
+@compiled
+@no_type_check
+def count(
+    x: Float[np.ndarray, " neuron"],
+    exponent: int,
+    top: float,
+    least: float,
+    zeros: int,
+    stats: Float[np.ndarray, " statistic"],
+) -> int:
+    """Write a row's counts; return its level: the binary exponent of its largest element."""
+    stats[ZEROS], stats[OWN] = zeros, 0.0
+    for column, limit in ((TINY32, FLOAT32_ZERO), (TINY64, FLOAT64_ZERO)):
+        bar = power_of_two(limit - exponent)
+        if least > bar:
+            stats[column] = 0.0
+        elif top <= bar:
+            stats[column] = x.size - zeros
+        else:
+            tiny = 0
+            for j in range(x.size):
+                tiny += abs(x[j]) <= bar
+            stats[column] = tiny - zeros
+    return ZERO_ROW if top == 0.0 else exponent + exponent_of(top)
 
 
 @compiled
 @no_type_check
 def advance_rows(
     P: Float[np.ndarray, "row neuron"],
-    exponents: Int[np.ndarray, " row"],
+    drive: Float[np.ndarray, "row neuron"],
     a: Float[np.ndarray, "sample neuron"],
     phi: Float[np.ndarray, "sample neuron"],
+    gate: Float[np.ndarray, " neuron"],
     ring: Float[np.ndarray, "slot row neuron"],
-    ring_exponents: Int[np.ndarray, "slot row"],
+    slot: int,
+    ahead: Float[np.ndarray, "ahead row neuron"],
     slots: Int[np.ndarray, " tap"],
     weights: Float[np.ndarray, " tap"],
+    exponents: Int[np.ndarray, " row"],
+    levels: Int[np.ndarray, " row"],
     stats: Float[np.ndarray, "row statistic"],
+    wide: Bool[np.ndarray, " row"],
+    bounds: Float[np.ndarray, "2"],
+    per_sample: int,
     first: int,
     last: int,
-) -> None:
-    """P(T,t) = P(T,t+1) A_t + Σ_d p_d [P(T,t+d) G V] Φ_t for rows first … last−1, in place.
+) -> int:
+    """P ← P diag a + drive diag φ for rows first … last−1, in place; return how many rows became wide.
 
-    `ring[slot]` holds P(T,t+d) G V with its own exponents, for the taps d whose t+d ≤ T.
+    `drive` is Σ_d p_d P(T,t+d) diag gate[t+d] V. The new P diag gate goes to `ring[slot]`, and what the next
+    step reads within its block, Σ_k weights[k] ring[slots[k]], is added to `ahead[0]`; `ahead` holds the sums
+    of all steps ahead in the block. A row whose non-zero elements, past ones included, leave `bounds` is
+    marked in `wide` and left to `wide.widen_rows`; rows marked before are skipped.
     """
-    neurons = P.shape[1]
-    factors = np.zeros(slots.size)
-    mixed = np.zeros(neurons)
+    neurons, depth = P.shape[1], ring.shape[0]
+    low, high = bounds[0], bounds[1]
+    found = 0
     for r in range(first, last):
-        sample = r // neurons
-        top = exponents[r]
-        for k in range(slots.size):
-            top = max(top, ring_exponents[slots[k], r])
-        if top == ZERO_ROW:
-            exponents[r] = settle_row(P[r], ZERO_ROW, stats[r])
+        if wide[r]:
             continue
-        own = 0.0 if exponents[r] == ZERO_ROW else power_of_two(exponents[r] - top)
-        dropped = own == 0.0 and exponents[r] != ZERO_ROW
-        for k in range(slots.size):
-            exponent = ring_exponents[slots[k], r]
-            factors[k] = 0.0 if exponent == ZERO_ROW else weights[k] * power_of_two(exponent - top)
-            dropped = dropped or (factors[k] == 0.0 and exponent != ZERO_ROW and weights[k] != 0.0)
-        if slots.size == 1:
-            q = ring[slots[0], r]
+        x, q, A, F = P[r], drive[r], a[r // per_sample], phi[r // per_sample]
+        squares = 0.0
+        for j in range(neurons):
+            value = x[j] * A[j] + q[j] * F[j]
+            x[j] = value
+            squares += value * value
+        if depth:
+            newest = ring[slot, r]
             for j in range(neurons):
-                P[r, j] = own * P[r, j] * a[sample, j] + factors[0] * q[j] * phi[sample, j]
-        else:
-            mixed[:] = 0.0
-            for k in range(slots.size):
-                q = ring[slots[k], r]
+                newest[j] = x[j] * gate[j]
+        top, least, zeros = magnitudes(x)
+        kept = least >= low
+        if kept and top > 0.0 and (top < SMALL or top > LARGE):
+            shift = -exponent_of(top)
+            kept = fits(x, shift, low, high)
+            for k in range(depth):
+                kept = kept and fits(ring[k, r], shift, low, high)
+            for k in range(ahead.shape[0]):
+                kept = kept and fits(ahead[k, r], shift, low, high)
+            if kept:
+                scale(x, shift)
+                for k in range(depth):
+                    scale(ring[k, r], shift)
+                for k in range(ahead.shape[0]):
+                    scale(ahead[k, r], shift)
+                exponents[r] -= shift
+                top, least, zeros = magnitudes(x)
+                squares = 0.0
                 for j in range(neurons):
-                    mixed[j] += factors[k] * q[j]
+                    squares += x[j] * x[j]
+        if not kept:
+            wide[r] = True
+            found += 1
+            continue
+        stats[r, SQUARES] = squares
+        levels[r] = count(x, exponents[r], top, least, zeros, stats[r])
+        for k in range(slots.size):
+            past, weight, total = ring[slots[k], r], weights[k], ahead[0, r]
             for j in range(neurons):
-                P[r, j] = own * P[r, j] * a[sample, j] + mixed[j] * phi[sample, j]
-        exponents[r] = settle_row(P[r], top, stats[r])
-        stats[r, 5] += dropped
+                total[j] += weight * past[j]
+    return found
 
 
 @compiled
 @no_type_check
-def log_spectral_norms(
-    P: Float[np.ndarray, "row neuron"],
+def summarise(
     exponents: Int[np.ndarray, " row"],
-    start: Float[np.ndarray, "sample neuron"],
-    tolerance: float,
-    out: Float[np.ndarray, " sample"],
+    levels: Int[np.ndarray, " row"],
+    stats: Float[np.ndarray, "row statistic"],
+    per_sample: int,
+    log_squares: Float[np.ndarray, " sample"],
+    counts: Float[np.ndarray, "sample count"],
     first: int,
     last: int,
 ) -> None:
-    """Write the log of the largest singular value of samples first … last−1.
-
-    Lanczos (1950) with full reorthogonalisation on S Sᵀ, where S is P at its largest row exponent. It
-    starts from `start`, the leading left vector of the step before, which it overwrites with this one's;
-    it ends when the residual of the leading Ritz pair, which bounds the error of σ², is under
-    tolerance · σ², at the latest after as many steps as there are neurons, where it is exact.
-    """
-    n = P.shape[1]
-    S = np.empty((n, n))
-    basis = np.empty((n, n))
-    image, z = np.empty(n), np.empty(n)
-    diagonal, off = np.zeros(n), np.zeros(n)
+    """Write log Σ P² and the counts of samples first … last−1 from their rows' statistics."""
     for b in range(first, last):
-        top = exponents[b * n]
-        for i in range(n):
-            top = max(top, exponents[b * n + i])
-        if top == ZERO_ROW:
-            out[b] = -np.inf
-            continue
-        for i in range(n):
-            e = exponents[b * n + i]
-            factor = 0.0 if e == ZERO_ROW else power_of_two(e - top)
-            for j in range(n):
-                S[i, j] = P[b * n + i, j] * factor
-        norm = 0.0
-        for i in range(n):
-            norm += start[b, i] * start[b, i]
-        for i in range(n):
-            basis[0, i] = start[b, i] / np.sqrt(norm)
-        leading = 0.0
-        for k in range(n):
-            image[:] = 0.0
-            for i in range(n):
-                for j in range(n):
-                    image[j] += basis[k, i] * S[i, j]
-            for i in range(n):
-                total = 0.0
-                for j in range(n):
-                    total += S[i, j] * image[j]
-                z[i] = total
-            diagonal[k] = 0.0
-            for i in range(n):
-                diagonal[k] += basis[k, i] * z[i]
-            for _ in range(2):
-                for m in range(k + 1):
-                    overlap = 0.0
-                    for i in range(n):
-                        overlap += basis[m, i] * z[i]
-                    for i in range(n):
-                        z[i] -= overlap * basis[m, i]
-            beta = 0.0
-            for i in range(n):
-                beta += z[i] * z[i]
-            beta = np.sqrt(beta)
-            off[k] = beta
-            # an invariant subspace: its next vector would be rounding noise, not orthogonal to the others
-            closed = beta <= CLOSED * diagonal[: k + 1].max()
-            if k == n - 1 or closed or k % 4 == 3:
-                small = np.zeros((k + 1, k + 1))
-                for m in range(k + 1):
-                    small[m, m] = diagonal[m]
-                    if m < k:
-                        small[m, m + 1] = off[m]
-                        small[m + 1, m] = off[m]
-                values, vectors = np.linalg.eigh(small)
-                leading = values[k]
-                if k == n - 1 or closed or beta * abs(vectors[k, k]) <= tolerance * leading:
-                    for i in range(n):
-                        total = 0.0
-                        for m in range(k + 1):
-                            total += vectors[m, k] * basis[m, i]
-                        # a little of everything keeps the next start from missing a new leading direction
-                        start[b, i] = total + 1e-3 * start[b, i] + 1e-3 * np.cos(1.0 + i * 2.399963)
-                    break
-            for i in range(n):
-                basis[k + 1, i] = z[i] / beta
-        out[b] = 0.5 * np.log(leading) + top * np.log(2.0)
+        rows = range(b * per_sample, (b + 1) * per_sample)
+        level = ZERO_ROW
+        for r in rows:
+            level = max(level, levels[r])
+        counts[b] = 0.0
+        total = 0.0
+        for r in rows:
+            if levels[r] != ZERO_ROW:
+                total += stats[r, SQUARES] * power_of_two(2 * (exponents[r] - level))
+            for k in range(counts.shape[1]):
+                counts[b, k] += stats[r, ZEROS + k]
+        log_squares[b] = -np.inf if level == ZERO_ROW else np.log(total) + 2.0 * level * np.log(2.0)

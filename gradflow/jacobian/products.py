@@ -6,23 +6,17 @@ in float64, every row of P with a binary exponent of its own. Axes of the result
 with lag n = T − t.
 """
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
 import numpy as np
+import torch
 import xarray as xr
-from jaxtyping import Float
 
-from gradflow.jacobian import kernels
+from gradflow.jacobian.sweep import AnyTransition, size_of, sweep_layer
 from gradflow.recurrence import SpanMode
 from gradflow.transition import BatchLike, DenseTransition, LayerTransition, Transition, local_jacobians
-
-TOLERANCE = 1e-13
-"""Largest relative error of a squared spectral norm; a hundredth of what the dense twin is held to."""
 
 
 class MatrixNorm(StrEnum):
@@ -90,50 +84,31 @@ def _run(source: object, batch: BatchLike | None, span_mode: SpanMode | None) ->
     return local_jacobians(source, batch, span_mode=span_mode)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """What the sweep of one layer yields, axes (lag, sample)."""
-
-    log_frobenius: Float[np.ndarray, "lag sample"]
-    log_spectral: Float[np.ndarray, "lag sample"]
-    shares: Float[np.ndarray, "lag sample share"]
-
-
-def _layer_dataset(
-    layer: LayerTransition | DenseTransition, end: int, norms: tuple[MatrixNorm, ...], budget: int
-) -> xr.Dataset:
+def _layer_dataset(layer: AnyTransition, end: int, norms: tuple[MatrixNorm, ...], budget: int) -> xr.Dataset:
     """Sweep one layer, chunk by chunk, and label the result."""
-    dense = isinstance(layer, DenseTransition)
-    steps = len(layer.jacobians) + 1 if isinstance(layer, DenseTransition) else len(layer.a)
+    steps, samples, neurons = size_of(layer)
     last = end + steps if end < 0 else end
     if not 0 <= last < steps:
         raise ValueError(f"end={end}: the sequence has {steps} steps, expected −{steps} … {steps - 1}")
-    samples, neurons = (layer.jacobians if isinstance(layer, DenseTransition) else layer.a).shape[1:3]
-    reach = 0 if isinstance(layer, DenseTransition) else max((d for d in layer.spans if d <= last), default=0)
-    chunk = max(1, min(samples, budget // (8 * neurons**2 * (reach + 3))))
-    sweeps = [
-        sweep(layer, last, slice(start, min(start + chunk, samples)), MatrixNorm.SPECTRAL in norms)
-        for start in range(0, samples, chunk)
-    ]
-    shares = np.concatenate([s.shares for s in sweeps], axis=1)
+    swept = sweep_layer(layer, last, MatrixNorm.SPECTRAL in norms, budget)
+    shares = swept.counts / neurons**2
     variables = {
-        "log_frobenius": np.concatenate([s.log_frobenius for s in sweeps], axis=1),
-        "log_spectral": np.concatenate([s.log_spectral for s in sweeps], axis=1),
+        "log_frobenius": 0.5 * swept.log_squares,
+        "log_spectral": swept.log_spectral,
         "share_structural": shares[..., 0],
         "share_float32": shares[..., 1],
         "share_float64": shares[..., 2],
     }
-    if MatrixNorm.FROBENIUS not in norms:
-        del variables["log_frobenius"]
-    if MatrixNorm.SPECTRAL not in norms:
-        del variables["log_spectral"]
+    for norm in BOTH:
+        if norm not in norms:
+            del variables[f"log_{norm}"]
     data = xr.Dataset(
         {name: (("sample", "lag"), value.T, {"units": _units(name)}) for name, value in variables.items()},
         coords={"lag": np.arange(last + 1), "sample": np.arange(samples)},
     )
-    data["at_risk"] = ("sample", shares[..., 3].max(axis=0))
+    data["at_risk"] = ("sample", shares[..., 3].max(axis=0), {"units": "1"})
     data["neurons"] = ((), float(neurons))
-    return data if dense else data.merge(moments(layer, last))  # type: ignore[arg-type]
+    return data if isinstance(layer, DenseTransition) else data.merge(moments(layer, last))
 
 
 def _units(name: str) -> str:
@@ -143,22 +118,24 @@ def _units(name: str) -> str:
 def moments(layer: LayerTransition, last: int) -> xr.Dataset:
     """Return what the theory needs of a layer: moments of a and φ over t < T, norms of V, and p."""
     a, phi = layer.a[:last], layer.phi[:last]
+    samples, neurons = layer.a.shape[1:]
     gate = np.ones((last, 1)) if layer.gate is None else layer.gate[1 : last + 1]
-    window = (phi != 0) if layer.window is None else layer.window[:last].astype(bool)
-    nothing = np.full(layer.a.shape[1], np.nan)
-
-    def over_time(values: np.ndarray, reduce: Callable[..., np.ndarray]) -> np.ndarray:
-        return reduce(values, axis=(0, 2)) if last else nothing
-
-    by_sample = {
-        "a_square": over_time(a**2, np.mean),
-        "phi_square": over_time(phi**2, np.mean),
-        "a_max": over_time(np.abs(a), np.max),
-        "phi_max": over_time(np.abs(phi), np.max),
-        "window": over_time(window.astype(np.float64), np.mean),
-        "gate_square": np.full(len(nothing), np.mean(gate**2) if last else np.nan),
-        "gate_max": np.full(len(nothing), np.max(np.abs(gate)) if last else np.nan),
-    }
+    window = phi if layer.window is None else layer.window[:last]
+    if last:
+        # sums and extrema without a copy of the run
+        elements = last * neurons
+        by_sample = {
+            "a_square": np.einsum("tbn,tbn->b", a, a) / elements,
+            "phi_square": np.einsum("tbn,tbn->b", phi, phi) / elements,
+            "a_max": np.maximum(a.max(axis=(0, 2)), -a.min(axis=(0, 2))),
+            "phi_max": np.maximum(phi.max(axis=(0, 2)), -phi.min(axis=(0, 2))),
+            "window": np.count_nonzero(window, axis=(0, 2)) / elements,
+            "gate_square": np.full(samples, np.mean(gate**2)),
+            "gate_max": np.full(samples, np.max(np.abs(gate))),
+        }
+    else:
+        names = ("a_square", "phi_square", "a_max", "phi_max", "window", "gate_square", "gate_max")
+        by_sample = dict.fromkeys(names, np.full(samples, np.nan))
     return xr.Dataset(
         {
             **{name: ("sample", value) for name, value in by_sample.items()},
@@ -169,88 +146,3 @@ def moments(layer: LayerTransition, last: int) -> xr.Dataset:
         },
         coords={"span": np.array(layer.spans, dtype=np.int64)},
     )
-
-
-def sweep(layer: LayerTransition | DenseTransition, last: int, chunk: slice, spectral: bool) -> Sweep:
-    """Run the recursion from t = T down to 0 for the samples of one chunk."""
-    dense = layer if isinstance(layer, DenseTransition) else None
-    samples, neurons = (dense.jacobians if dense else layer.a)[0:1, chunk].shape[1:3]  # type: ignore[union-attr]
-    rows = samples * neurons
-    P = np.tile(np.eye(neurons), (samples, 1))
-    exponents = np.zeros(rows, dtype=np.int64)
-    logs = np.empty((last + 1, samples))
-    tops = np.full((last + 1, samples), np.nan)
-    shares = np.empty((last + 1, samples, 4))
-    stats = np.empty((rows, 6))
-    start = np.tile(np.cos(1.0 + 2.399963 * np.arange(neurons)), (samples, 1))
-    workers = max(1, min(os.cpu_count() or 1, samples))
-    with ThreadPoolExecutor(workers) as pool:
-
-        def by_rows(kernel: Callable[..., None], *arguments: object) -> None:
-            cuts = [k * samples // workers * neurons for k in range(workers + 1)]
-            list(pool.map(lambda k: kernel(*arguments, cuts[k], cuts[k + 1]), range(workers)))
-
-        def measure(n: int) -> None:
-            logs[n], shares[n] = _summary(
-                stats.reshape(samples, neurons, 6), exponents.reshape(samples, neurons)
-            )
-            if spectral:
-                cuts = [k * samples // workers for k in range(workers + 1)]
-                job = (P, exponents, start, TOLERANCE, tops[n])
-                list(
-                    pool.map(lambda k: kernels.log_spectral_norms(*job, cuts[k], cuts[k + 1]), range(workers))
-                )
-
-        by_rows(kernels.settle_rows, P, exponents, stats)
-        measure(0)
-        if dense is not None:
-            for n in range(1, last + 1):
-                J = dense.jacobians[last - n, chunk]
-                P = np.matmul(P.reshape(samples, neurons, neurons), J).reshape(rows, neurons)
-                by_rows(kernels.settle_rows, P, exponents, stats)
-                measure(n)
-            return Sweep(logs, tops, shares)
-        _sweep_delays(layer, last, chunk, P, exponents, stats, by_rows, measure)  # type: ignore[arg-type]
-    return Sweep(logs, tops, shares)
-
-
-def _sweep_delays(
-    layer: LayerTransition,
-    last: int,
-    chunk: slice,
-    P: Float[np.ndarray, "row neuron"],
-    exponents: np.ndarray,
-    stats: Float[np.ndarray, "row statistic"],
-    by_rows: Callable[..., None],
-    measure: Callable[[int], None],
-) -> None:
-    """Advance P in place; `ring[t mod depth]` keeps P(T,t) G V for as long as a span reaches it."""
-    taps = [(d, p) for d, p in zip(layer.spans, layer.weights, strict=True) if d <= last and p != 0.0]
-    depth = max((d for d, _ in taps), default=0)
-    ring = np.empty((depth, *P.shape))
-    ring_exponents = np.full((max(depth, 1), len(P)), kernels.ZERO_ROW)
-    for t in range(last - 1, -1, -1):
-        if depth:
-            slot = (t + 1) % depth
-            gated = P if layer.gate is None else P * layer.gate[t + 1]
-            np.matmul(gated, layer.V, out=ring[slot])
-            ring_exponents[slot] = exponents
-        reached = [(d, p) for d, p in taps if t + d <= last]
-        slots = np.array([(t + d) % depth for d, _ in reached], dtype=np.int64)
-        weights = np.array([p for _, p in reached])
-        local = (np.ascontiguousarray(layer.a[t, chunk]), np.ascontiguousarray(layer.phi[t, chunk]))
-        by_rows(kernels.advance_rows, P, exponents, *local, ring, ring_exponents, slots, weights, stats)
-        measure(last - t)
-
-
-def _summary(
-    stats: Float[np.ndarray, "sample row statistic"], exponents: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the log Frobenius norm and the shares of zeros of each sample from its rows' statistics."""
-    top = exponents.max(axis=1)
-    scale = np.exp2(np.maximum(exponents - top[:, None], -1100).astype(np.float64))
-    total = (stats[..., 0] * scale**2).sum(axis=1)
-    with np.errstate(divide="ignore"):
-        log_norm = np.where(top == kernels.ZERO_ROW, -np.inf, 0.5 * np.log(total) + top * np.log(2.0))
-    elements = stats.shape[1] ** 2
-    return log_norm, stats[..., 2:].sum(axis=1) / elements
