@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradflow import seeds
-from gradflow.engine import Engine
+from gradflow.engine import Engine, spike_linear
 from gradflow.neurons import Dynamics, Neuron
 from gradflow.norms import Norm, NormStatistics
 from gradflow.recurrence import Recurrence, SpanMode, SpanParameters, Taps
@@ -30,6 +30,7 @@ class LayerRun:
         u, s: potentials before the reset, and spikes.
         V, dynamics, taps: recurrent matrix, neuron coefficients and span weights of this run.
         norm_statistics: of the batch, where batch norm is in training.
+        engine: the word for the engine that ran.
     """
 
     inputs: Inputs
@@ -41,6 +42,7 @@ class LayerRun:
     dynamics: Dynamics
     taps: Taps
     norm_statistics: NormStatistics | None
+    engine: str
 
 
 class RecurrentLayer(nn.Module):
@@ -85,9 +87,13 @@ class RecurrentLayer(nn.Module):
         dropout: float,
         generator: torch.Generator | None,
         track_drive: bool,
+        sparse: bool,
     ) -> LayerRun:
-        """Run the layer over whole sequences; `RecurrentSNN.forward` says what the arguments mean."""
-        linear = self.linear(x)
+        """Run the layer over whole sequences; `RecurrentSNN.forward` says what the arguments mean.
+
+        `sparse` says that x holds spikes of the fused engine, whose product with W need not be dense.
+        """
+        linear = spike_linear(x, self.linear) if sparse else self.linear(x)
         if track_drive and not linear.requires_grad:
             linear = linear.detach().requires_grad_()
         current, statistics = (linear, None) if self.norm is None else self.norm(linear)
@@ -97,7 +103,8 @@ class RecurrentLayer(nn.Module):
         taps = self.spans.taps(mode, current)
         drive = dynamics.drive(current)
         trace = engine(drive, self.V, dynamics, taps)
-        return LayerRun(x, linear, drive, trace.u, trace.s, self.V, dynamics, taps, statistics)
+        name = trace.engine or getattr(engine, "__module__", type(engine).__name__).rpartition(".")[2]
+        return LayerRun(x, linear, drive, trace.u, trace.s, self.V, dynamics, taps, statistics, name)
 
 
 def sequence_mask(

@@ -6,8 +6,7 @@ nothing behind, so no pass can influence another. Axes: time batch neuron.
 
 import math
 from collections.abc import Sequence as Many
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradflow import seeds
-from gradflow.engine import Engine, reference
+from gradflow.engine import Engine, automatic
 from gradflow.layer import LayerRun, RecurrentLayer, empty_linear, fill_linear
 from gradflow.neurons import LIF, Neuron
 from gradflow.norms import BatchNormParameters, Norm
@@ -49,7 +48,7 @@ class Run:
     outputs: Float[Tensor, "time batch classes"]
     layers: tuple[LayerRun, ...]
     span_mode: SpanMode
-    engine: str = field(default="reference")
+    engine: str
 
 
 class RecurrentSNN(nn.Module):
@@ -139,7 +138,7 @@ class RecurrentSNN(nn.Module):
         *,
         span_mode: SpanMode | None = None,
         readout: ReadoutLike | None = None,
-        engine: Engine = reference,
+        engine: Engine = automatic,
         generator: torch.Generator | None = None,
         track_drive: bool = False,
     ) -> Run:
@@ -150,7 +149,7 @@ class RecurrentSNN(nn.Module):
             span_mode: soft or hard spans of adaptive recurrences (default: soft in training, hard in
                 evaluation).
             readout: instead of the network's own.
-            engine: what runs a layer.
+            engine: what runs a layer (default: the fused engine wherever it applies).
             generator: of the dropout masks (default: torch's global one). One on the CPU gives the same masks
                 on every device and in both dtypes.
             track_drive: make the graph reach every layer's drive and currents even where nothing is learned.
@@ -168,13 +167,19 @@ class RecurrentSNN(nn.Module):
         below = x
         for layer in layers:
             run = layer.run(
-                below, mode, engine, dropout=self.dropout, generator=generator, track_drive=track_drive
+                below,
+                mode,
+                engine,
+                dropout=self.dropout,
+                generator=generator,
+                track_drive=track_drive,
+                sparse=bool(runs) and runs[-1].engine == "fused",
             )
             runs.append(run)
             below = run.s
         outputs = self.output(below)
         logits = Readout(readout or self.readout).logits(outputs)
-        return Run(logits, outputs, tuple(runs), mode, engine_name(engine))
+        return Run(logits, outputs, tuple(runs), mode, " | ".join(dict.fromkeys(run.engine for run in runs)))
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """Return the recurrent layers, from the inputs to the readout."""
@@ -269,10 +274,3 @@ def per_layer(name: str, given: Any, default: Any, kind: Any, layers: int) -> tu
             f"or one for each of the {layers} layers"
         )
     return choices
-
-
-def engine_name(engine: Any) -> str:
-    """Return the word for an engine in records: its module's name, also where arguments are bound to it."""
-    while isinstance(engine, partial):
-        engine = engine.func
-    return str(getattr(engine, "__module__", type(engine).__name__)).rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""The reference engine against an independent numpy network: exact spikes, gradients by finite differences."""
+"""The reference engine against an independent numpy network: spikes exact, gradients by differences."""
 
 import numpy as np
 import oracle
@@ -9,6 +9,7 @@ from compare import assert_close, assert_equal
 from hypothesis import assume, given, settings
 
 import gradflow as gf
+from gradflow.engine import reference
 
 STEP = 1e-6
 AWAY = 1e-4
@@ -21,7 +22,7 @@ def losses(logits, targets):
 
 def check_forward(case):
     net, x = case.net(), case.x()
-    run, expected = net(x), oracle.forward(case, oracle.parameters(net), x.numpy())
+    run, expected = net(x, engine=reference), oracle.forward(case, oracle.parameters(net), x.numpy())
     # a potential within rounding of the threshold may fall on either side of it
     if expected.kink_distance < 1e-9:
         return False
@@ -55,7 +56,7 @@ def differences(net, case, values, x, targets, frozen):
 def check_gradients(case, *, every_element=False):
     net, batch = case.net(smooth=True), case.data()
     x = batch.inputs.clone().requires_grad_()
-    run = net(x)
+    run = net(x, engine=reference)
     values = oracle.parameters(net)
     smooth = oracle.forward(case, values, batch.inputs.numpy(), smooth=True)
     if smooth.kink_distance < AWAY:
@@ -114,7 +115,8 @@ def test_the_check_would_see_a_wrong_gradient():
     values = oracle.parameters(net)
     attached = differences(net, case, values, batch.inputs.numpy(), batch.targets, None)
     way = np.ones_like(values["layers.0.V"])
-    grad = torch.autograd.grad(losses(net(batch.inputs).logits, batch.targets), net.layers[0].V)[0].sum()
+    loss = losses(net(batch.inputs, engine=reference).logits, batch.targets)
+    grad = torch.autograd.grad(loss, net.layers[0].V)[0].sum()
     assert abs(attached("layers.0.V", way) / grad.item() - 1) > 1e-3
 
 
@@ -126,7 +128,7 @@ def test_hard_networks_have_the_gradient_of_their_adjoint():
         run = oracle.forward(case, oracle.parameters(net), batch.inputs.numpy())
         layer = run.layers[0]
         g = layer.gate * oracle.adjoint(case, oracle.parameters(net), run, batch.targets)[0].g
-        losses(net(batch.inputs).logits, batch.targets).backward()
+        losses(net(batch.inputs, engine=reference).logits, batch.targets).backward()
         past = np.zeros_like(layer.s)
         for d, p in layer.spans.items():
             past[d:] += p * layer.s[:-d]
@@ -147,7 +149,7 @@ def test_a_span_beyond_the_sequence_is_no_recurrence_exactly():
     state = {key: value for key, value in net.state_dict().items() if key in plain.state_dict()}
     plain.load_state_dict(state)
     x = case.x().requires_grad_()
-    got, want = net(x), plain(x)
+    got, want = net(x, engine=reference), plain(x, engine=reference)
     assert_equal(got.layers[0].u, want.layers[0].u)
     assert_equal(*(torch.autograd.grad(run.logits.square().sum(), x)[0] for run in (got, want)))
 
@@ -155,18 +157,18 @@ def test_a_span_beyond_the_sequence_is_no_recurrence_exactly():
 def test_a_prefix_of_a_sequence_runs_as_the_prefix_of_the_run():
     case = TABLE["lif hard attached, skip"]
     net, x = case.net(), case.x()
-    whole = net(x).layers[0]
+    whole = net(x, engine=reference).layers[0]
     for steps in (1, 4, 8):
-        assert_equal(net(x[:steps]).layers[0].u, whole.u[:steps])
+        assert_equal(net(x[:steps], engine=reference).layers[0].u, whole.u[:steps])
 
 
 def test_samples_do_not_meet():
     for name in ("lif hard attached, skip", "glif shared", "two layers that differ", "layer norm"):
         case = TABLE[name]
         net, x = case.net(), case.x()
-        alone = net(x[:, 1:])
+        alone = net(x[:, 1:], engine=reference)
         assert_close(
-            net(x).logits[1:],
+            net(x, engine=reference).logits[1:],
             alone.logits,
             rtol=1e-12,
             atol=1e-13,
@@ -179,7 +181,8 @@ def test_float32_follows_float64():
     singles = case.net(dtype=torch.float32).named_parameters()
     for (name, single), double in zip(singles, case.net().parameters(), strict=True):
         assert_close(single.double(), double, rtol=6e-8, atol=1e-45, why=f"{name} rounded to float32")
-    run, exact = case.net(dtype=torch.float32)(case.x(torch.float32)), case.net()(case.x())
+    run = case.net(dtype=torch.float32)(case.x(torch.float32), engine=reference)
+    exact = case.net()(case.x(), engine=reference)
     assert run.logits.dtype == torch.float32
     assert_equal(run.layers[0].s.double(), exact.layers[0].s)
     assert_close(run.layers[0].u.double(), exact.layers[0].u, rtol=1e-5, atol=1e-5, why="float32 rounding")

@@ -1,6 +1,10 @@
-"""The loop over time: `reference` is the truth; every engine has its signature (`trace.Engine`)."""
+"""The loop over time: `reference` is the truth, `fused` is fast, `automatic` chooses; all are an `Engine`."""
 
+from gradflow.engine.automatic import run_layer as automatic
+from gradflow.engine.currents import spike_linear
+from gradflow.engine.fused import Observation
+from gradflow.engine.fused import run_layer as fused
 from gradflow.engine.reference import run_layer as reference
 from gradflow.engine.trace import Engine, LayerTrace
 
-__all__ = ["Engine", "LayerTrace", "reference"]
+__all__ = ["Engine", "LayerTrace", "Observation", "automatic", "fused", "reference", "spike_linear"]

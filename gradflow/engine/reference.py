@@ -48,7 +48,7 @@ def run_layer(
         carried = dynamics.carry(u, s)
         potentials.append(u)
         spikes.append(s)
-    return LayerTrace(torch.stack(potentials), torch.stack(spikes))
+    return LayerTrace(torch.stack(potentials), torch.stack(spikes), "reference")
 
 
 def read_spans(spikes: list[Step], taps: Taps) -> Step | None:

@@ -17,6 +17,8 @@ class LayerTrace:
 
     u: Sequence
     s: Sequence
+    engine: str = ""
+    """The word for the engine that ran; empty for one that does not say."""
 
 
 @runtime_checkable

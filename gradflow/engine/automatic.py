@@ -1,0 +1,30 @@
+"""The engine that networks use by default: the fused one wherever it applies, else the reference."""
+
+import logging
+
+from jaxtyping import Float
+from torch import Tensor
+
+from gradflow.engine.fused import run_layer as fused
+from gradflow.engine.fused import unsupported
+from gradflow.engine.reference import run_layer as reference
+from gradflow.engine.trace import LayerTrace
+from gradflow.neurons.dynamics import Dynamics
+from gradflow.recurrence import Taps
+from gradflow.shapes import Sequence
+
+log = logging.getLogger("gradflow")
+_said: set[str] = set()
+
+
+def run_layer(
+    drive: Sequence, V: Float[Tensor, "neuron neuron"] | None, dynamics: Dynamics, taps: Taps
+) -> LayerTrace:
+    """Run one layer by the fused engine, or by the reference where that cannot, and say so once a reason."""
+    reason = unsupported(drive, dynamics)
+    if reason is None:
+        return fused(drive, V, dynamics, taps)
+    if reason not in _said:
+        _said.add(reason)
+        log.warning("the fused engine cannot run %s: the slower reference engine does", reason)
+    return reference(drive, V, dynamics, taps)
