@@ -29,10 +29,11 @@ app.command()(figures)
 app.command()(tasks)
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"gradflow {version('gradflow-snn')}")
         raise typer.Exit
+    return wanted
 
 
 Version = Annotated[
@@ -40,21 +41,18 @@ Version = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def root(
-    context: typer.Context,
-    show_version: Version = False,  # noqa: ARG001  _show_version acts on it
-    verbose: Verbose = False,  # noqa: ARG001  main reads it, after the error
+    show_version: Version = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Take the options that every command shares; without a command, print the help."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    """Take the options that every command shares."""
 
 
 def main() -> None:
     """Run the command; an error becomes one line on standard error and the exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except UsageError as error:

@@ -148,7 +148,6 @@ def summarise(products: xr.Dataset) -> xr.Dataset:
     theory = predicted.log_frobenius.mean("seed")
     margin = bound(products).log_bound - products.log_spectral
     fit, band = fit_decay(products), curve_band(products)
-    zeros = np.isneginf(products.log_frobenius)
     never = products.float32_zero_lag.fillna(np.inf).median()
     kept = ("rate", "rate_low", "rate_high", "horizon", "half_life", "comb_depth")
     return xr.Dataset(
@@ -162,8 +161,7 @@ def summarise(products: xr.Dataset) -> xr.Dataset:
             # +∞ where the product is exactly zero: no margin to speak of. A bound of 0 above it would be −∞
             "bound_margin": margin.where(margin < np.inf).min().assign_attrs(units="nats"),
             "float32_zero_lag": never.where(np.isfinite(never)).assign_attrs(units="steps"),
-            "exact_zeros": zeros.sum().astype(np.float64),
-            "doubtful_zeros": (zeros & (products.at_risk > 0.0)).sum().astype(np.float64),
+            "exact_zeros": np.isneginf(products.log_frobenius).sum().astype(np.float64),
             "window": products.window.mean().assign_attrs(units="1"),
         },
         attrs={**band.attrs, **fit.attrs},
