@@ -93,18 +93,27 @@ class RecurrentLayer(nn.Module):
 
         `sparse` says that x holds spikes of the fused engine, whose product with W need not be dense.
         """
-        linear = spike_linear(x, self.linear) if sparse else self.linear(x)
+        weight: Tensor = self.linear.weight
+        bias: Tensor | None = self.linear.bias
+        V: Tensor | None = self.V
+        dynamics, taps = self.neuron.dynamics(x), self.spans.taps(mode, x)
+        if track_drive:
+            weight, bias, V = (
+                weight.detach(),
+                None if bias is None else bias.detach(),
+                V if V is None else V.detach(),
+            )
+            dynamics, taps = dynamics.detached(), Taps(taps.spans, taps.weights.detach())
+        linear = (spike_linear if sparse else torch.nn.functional.linear)(x, weight, bias)
         if track_drive and not linear.requires_grad:
             linear = linear.detach().requires_grad_()
         current, statistics = (linear, None) if self.norm is None else self.norm(linear)
         if self.training and dropout > 0.0:
             current = current * sequence_mask(current, dropout, generator)
-        dynamics = self.neuron.dynamics(current)
-        taps = self.spans.taps(mode, current)
         drive = dynamics.drive(current)
-        trace = engine(drive, self.V, dynamics, taps)
+        trace = engine(drive, V, dynamics, taps)
         name = trace.engine or getattr(engine, "__module__", type(engine).__name__).rpartition(".")[2]
-        return LayerRun(x, linear, drive, trace.u, trace.s, self.V, dynamics, taps, statistics, name)
+        return LayerRun(x, linear, drive, trace.u, trace.s, V, dynamics, taps, statistics, name)
 
 
 def sequence_mask(

@@ -152,7 +152,7 @@ class RecurrentSNN(nn.Module):
             engine: what runs a layer (default: the fused engine wherever it applies).
             generator: of the dropout masks (default: torch's global one). One on the CPU gives the same masks
                 on every device and in both dtypes.
-            track_drive: make the graph reach every layer's drive and currents even where nothing is learned.
+            track_drive: make the graph reach every layer's drive and currents, and no parameter of a layer.
 
         Returns:
             A `Run`: logits, outputs of every step, and for each layer inputs, drive, u and s.

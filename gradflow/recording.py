@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradflow.conventions import conventions_of
-from gradflow.engine import Engine, reference
+from gradflow.engine import Engine, Observation, Observing, automatic, fused
 from gradflow.gradients import LayerGradients, layer_gradients, norms, weight_step_norms
 from gradflow.layer import LayerRun
 from gradflow.network import RecurrentSNN, Run
@@ -28,7 +28,10 @@ from gradflow.transition import as_array, inputs_of
 
 
 class Keep(Flag):
-    """What a record holds. DEFAULT is everything but whole tensors."""
+    """What a record holds. DEFAULT is what the adjoint measures on its way, SUMMARIES all but whole tensors.
+
+    NORMS, PATHS and ACTIVITY cost next to nothing; the others need every gradient stored.
+    """
 
     NORMS = auto()
     """‖∂L/∂u[t]‖ and ‖∂L/∂s[t]‖ per layer, time and sample, and the share of exact zeros."""
@@ -42,7 +45,8 @@ class Keep(Flag):
     """Firing rate and share of neurons in the surrogate's window."""
     TENSORS = auto()
     """Whole u, s, ∂L/∂u and ∂L/∂s of every layer."""
-    DEFAULT = NORMS | PATHS | QUANTILES | WEIGHTS | ACTIVITY
+    DEFAULT = NORMS | PATHS | ACTIVITY
+    SUMMARIES = DEFAULT | QUANTILES | WEIGHTS
 
 
 Criterion: TypeAlias = Callable[[Logits, Targets], Float[Tensor, " batch"]]
@@ -74,23 +78,24 @@ def record(
     span_mode: SpanMode | None = None,
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     criterion: Criterion = cross_entropy,
-    engine: Engine = reference,
+    engine: Engine = automatic,
 ) -> xr.Dataset:
     """Run the network forward and backward once and return what was asked for.
 
-    The passes are in the network's dtype, the split and the norms in float64: a gradient that underflows in
-    a float32 network is recorded as the 0 that training would see. Dropout, where it is active, takes the
-    masks of `RecurrentSNN.mask_generator`.
+    The passes are in the network's dtype, the norms in float64: a gradient that underflows in a float32
+    network is recorded as the 0 that training would see. What DEFAULT holds is measured by the fused engine
+    as its adjoint runs; other requests and engines store the gradients and split them in float64. Dropout,
+    where it is active, takes the masks of `RecurrentSNN.mask_generator`.
 
     Args:
         net: the network; nothing in it changes, not even `.grad`.
         batch: inputs (time, batch, input) and targets (batch,).
-        keep: what to keep, as `Keep.NORMS | Keep.ACTIVITY`.
+        keep: what to keep, as `Keep.NORMS | Keep.WEIGHTS`.
         loss_placement: sum, mean or last step of the readout (default: the network's own).
         span_mode: soft or hard spans of adaptive recurrences (default: soft in training mode).
         quantiles: over neurons, for Keep.QUANTILES.
         criterion: logits and targets → one loss per sample.
-        engine: what runs a layer.
+        engine: what runs a layer (default: the fused engine wherever it applies).
 
     Returns:
         A Dataset with dims layer, time, sample (and quantile); every convention is in its attributes.
@@ -111,21 +116,23 @@ def record(
     _check_request(batch, keep, quantiles)
     inputs, provenance = inputs_of(batch, net)
     placement = Readout(loss_placement or net.readout)
+    observing = Observing() if engine in (automatic, fused) and keep in Keep.DEFAULT else None
     # a caller may be evaluating under no_grad or inference_mode; a record needs the graph all the same
     with torch.inference_mode(False), torch.enable_grad():
         run = net(
             inputs.clone() if inputs.is_inference() else inputs.detach(),
             span_mode=span_mode,
             readout=placement,
-            engine=engine,
+            engine=observing or engine,
             generator=net.mask_generator(),
             track_drive=True,
         )
         losses = criterion(run.logits, batch.targets.to(run.logits.device))
         _check_finite(run, losses)
-        gradients = layer_gradients(run, losses)
+        observed = _observe(run, losses, observing)
+        gradients = [] if observed else layer_gradients(run, losses)
     variables = {"loss": xr.DataArray(as_array(losses), dims="sample", attrs=_about("loss"))}
-    per_layer = [
+    per_layer = [_from_observation(observation, keep) for observation in observed] or [
         _measure(layer, gradient, keep, tuple(quantiles))
         for layer, gradient in zip(run.layers, gradients, strict=True)
     ]
@@ -148,6 +155,30 @@ def record(
     conventions = conventions_of(net, run, provenance=provenance, loss_placement=placement.value)
     attrs = {**provenance, "kind": "record", "criterion": name, **conventions.attrs()}
     return xr.Dataset(variables, coords, attrs)
+
+
+MEASURED = {
+    Keep.NORMS: ("grad_u", "grad_s", "zero_share"),
+    Keep.PATHS: tuple(f"grad_{at}_{path}" for at in "us" for path in ("neuron", "recurrent", "direct")),
+    Keep.ACTIVITY: ("firing_rate", "window"),
+}
+"""What the members of DEFAULT hold."""
+
+
+def _observe(run: Run, losses: Float[Tensor, " batch"], observing: Observing | None) -> list[Observation]:
+    """Run the adjoint of every layer and return what it measured; nothing where one could not be observed."""
+    found = [] if observing is None else observing.observations
+    observations = [observation for observation in found if observation is not None]
+    if not found or len(observations) < len(found):
+        return []
+    torch.autograd.grad(losses.sum(), run.layers[0].linear)
+    return observations
+
+
+def _from_observation(observation: Observation, keep: Keep) -> Measured:
+    """Return the requested numbers of one layer as name → (dims, array)."""
+    names = [name for member, held in MEASURED.items() if member in keep for name in held]
+    return {name: (("time", "sample"), observation.of(name)) for name in names}
 
 
 def _measure(layer: LayerRun, grads: LayerGradients, keep: Keep, quantiles: tuple[float, ...]) -> Measured:

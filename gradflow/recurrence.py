@@ -24,6 +24,10 @@ class SpanMode(StrEnum):
     SOFT = "soft"
     HARD = "hard"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "SpanMode":
+        raise ValueError(f"span mode {value!r}: expected soft or hard")
+
 
 @dataclass(frozen=True)
 class Taps:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gradflow.conventions import Conventions, conventions_of
-from gradflow.engine import Engine, reference
+from gradflow.engine import Engine, automatic
 from gradflow.layer import LayerRun
 from gradflow.network import RecurrentSNN, Run
 from gradflow.recurrence import SpanMode
@@ -106,7 +106,7 @@ BatchLike: TypeAlias = Batch | Float[Tensor, "time batch input"]
 
 @torch.no_grad()
 def local_jacobians(
-    net: RecurrentSNN, batch: BatchLike, *, span_mode: SpanMode | None = None, engine: Engine = reference
+    net: RecurrentSNN, batch: BatchLike, *, span_mode: SpanMode | None = None, engine: Engine = automatic
 ) -> Transition:
     """Run the network on a batch and return its local Jacobians.
 
@@ -118,7 +118,7 @@ def local_jacobians(
         net: the network.
         batch: a batch of a task, or inputs (time, batch, input), finite.
         span_mode: soft or hard spans (default: soft in training, hard in evaluation).
-        engine: what runs a layer.
+        engine: what runs a layer (default: the fused engine wherever it applies).
     """
     inputs, provenance = inputs_of(batch, net)
     run = net(inputs, span_mode=span_mode, engine=engine, generator=net.mask_generator())

@@ -161,3 +161,8 @@ def test_temperatures_are_positive(field, value, no_shape_checks):
 def test_a_span_of_zero_on_the_command_line_is_refused():
     with pytest.raises(ValueError, match=r"Skip\(span=0\)"):
         parse_recurrence("skip:0")
+
+
+def test_a_span_mode_that_does_not_exist_lists_those_that_do():
+    with pytest.raises(ValueError, match="span mode 'medium': expected soft or hard"):
+        gf.SpanMode("medium")

@@ -4,7 +4,17 @@ from gradflow.engine.automatic import run_layer as automatic
 from gradflow.engine.currents import spike_linear
 from gradflow.engine.fused import Observation
 from gradflow.engine.fused import run_layer as fused
+from gradflow.engine.observing import Observing
 from gradflow.engine.reference import run_layer as reference
 from gradflow.engine.trace import Engine, LayerTrace
 
-__all__ = ["Engine", "LayerTrace", "Observation", "automatic", "fused", "reference", "spike_linear"]
+__all__ = [
+    "Engine",
+    "LayerTrace",
+    "Observation",
+    "Observing",
+    "automatic",
+    "fused",
+    "reference",
+    "spike_linear",
+]

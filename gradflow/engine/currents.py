@@ -10,28 +10,29 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradflow.engine import operands
 from gradflow.engine.kernels.currents import spike_currents, spike_currents_back
 from gradflow.engine.kernels.vector import tile_columns
-from gradflow.shapes import Inputs, Sequence
+from gradflow.shapes import Inputs, Sequence, Weights
 
 
-def spike_linear(x: Inputs, linear: nn.Linear) -> Sequence:
-    """Return linear(x) for an x of zeros and ones in float32 or float64 on CPU.
+def spike_linear(x: Inputs, weight: Weights, bias: Float[Tensor, " target"] | None) -> Sequence:
+    """Return W x + b for an x of zeros and ones in float32 or float64 on CPU.
 
     What is not 1 counts as 0: the caller answers for x being spikes.
 
     Cost of a row, at a share r of ones: r · inputs · neurons additions forward, 1 + r times that backward.
     """
-    out: Tensor = _SpikeLinear.apply(x, linear.weight, linear.bias)  # type: ignore[no-untyped-call]
+    out: Tensor = _SpikeLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return out
 
 
 class _SpikeLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        operands.require_finite("W", weight)
         ctx.save_for_backward(x, weight)
         neurons, inputs = weight.shape
         spikes = operands.padded(x)

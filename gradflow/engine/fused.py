@@ -43,11 +43,9 @@ class Observation:
     """What the adjoint of one layer measured on its way, filled by the backward pass.
 
     Attributes:
-        parameters: whether the gradients of the layer's parameters are wanted too.
         measures: (time, batch, measure) in float64, the measures named in `MEASURES`.
     """
 
-    parameters: bool = False
     measures: Float[np.ndarray, "time batch measure"] | None = None
 
     def of(self, name: str) -> Float[np.ndarray, "time batch"]:
@@ -101,7 +99,7 @@ def run_layer(
         observation: filled with the measures of the adjoint when the backward pass runs.
 
     Raises:
-        ValueError: for what `unsupported` names.
+        ValueError: for what `unsupported` names, or NaN or infinity in V.
 
     Cost, per step and sample: at a share r of firing neurons, r H² additions forward, H² (1 + r)
     multiplications backward, and for a mixture H per tap three times; memory 2 T B H numbers and, for the
@@ -134,6 +132,8 @@ class _Layer(torch.autograd.Function):
     def forward(ctx: Any, drive: Tensor, V: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
         *coefficients, gate, weights, plan = rest
         ctx.set_materialize_grads(False)
+        if V is not None:
+            operands.require_finite("V", V)
         x = operands.padded(drive)
         u, s = np.empty_like(x), np.empty_like(x)
         spans, p = operands.acting_taps(plan.spans, weights, len(x), x.dtype)
@@ -148,8 +148,7 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         potentials, V, *coefficients, gate, weights = ctx.saved_tensors
         neurons = potentials.shape[2]
-        observed = ctx.plan.observation
-        needs = [need and (observed is None or observed.parameters) for need in ctx.needs_input_grad]
+        needs = ctx.needs_input_grad
         u = operands.padded(potentials)
         fixed = _Fixed.of(V, tuple(coefficients), gate, neurons, u)
         wanted = _Wanted(V=needs[1], neuron=any(needs[2:6]), p=needs[7])

@@ -93,6 +93,15 @@ def narrowed(array: np.ndarray, neurons: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array[..., :neurons]))
 
 
+def require_finite(name: str, values: Tensor) -> None:
+    """Raise ValueError for NaN or infinity, which a sparse product would not show while nobody fires."""
+    if not torch.isfinite(values).all():
+        raise ValueError(
+            f"{name} holds NaN or infinity: look for NaN among the network's parameters, or lower the learning "
+            "rate or the recurrent gain that let them grow so far"
+        )
+
+
 def matrix(V: Tensor | None, like: np.ndarray, *, transposed: bool = False) -> np.ndarray:
     """Return V, or its transpose, padded with zeros; zeros alone where there is none."""
     out = np.zeros((like.shape[2], like.shape[2]), like.dtype)

@@ -52,11 +52,6 @@ class NeuronParameters(nn.Module, ABC):
     def dynamics(self, like: Tensor) -> Dynamics:
         """Return the coefficients of the update rule in the dtype and device of `like`."""
 
-    def current_values(self) -> dict[str, float]:
-        """Return the mean of each coefficient as it now stands, for records of learned neurons."""
-        coefficients = self.dynamics(next(self.parameters(), torch.zeros(())).detach())
-        return {"leak": float(coefficients.leak.mean()), "threshold": float(coefficients.threshold.mean())}
-
 
 def require_between(owner: str, name: str, value: Any, low: float, high: float, *, closed: bool) -> None:
     """Raise ValueError unless `value` is a number between `low` and `high` (ends allowed if `closed`)."""

@@ -15,8 +15,9 @@ GLIF                1−α(1−τ) 1−β(1−g[t])  γ      (1−γ) r         
 ==================  =======  =====  ===========  =================  ====================
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -48,6 +49,13 @@ class Dynamics:
     detach_reset: bool
     gate: Float[Tensor, "time *neuron"] | None = None
     offset: PerNeuron | None = None
+
+    def detached(self) -> "Dynamics":
+        """Return the same coefficients cut off from the parameters they were computed from."""
+        cut: dict[str, Any] = {
+            key: value.detach() for key, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **cut)
 
     def spike(self, u: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
         """Return s = 1(u ≥ θ), with the surrogate derivative φ(u − θ) backward."""
