@@ -40,7 +40,8 @@ def power_of_two(exponent: int) -> float:
         return np.inf
     if exponent >= -1022:
         return np.int64((exponent + 1023) << 52).view(np.float64)
-    return 0.0 if exponent < -1074 else 2.0**exponent
+    # a subnormal number is one bit; 2.0**exponent would be 1 / infinity
+    return 0.0 if exponent < -1074 else np.int64(1 << (exponent + 1074)).view(np.float64)
 
 
 @compiled
@@ -84,35 +85,22 @@ def fits(x: Float[np.ndarray, " neuron"], shift: int, low: float, high: float) -
     """Return whether every non-zero |x| · 2^shift lies in [low, high]."""
     top, least, _ = magnitudes(x)
     # compared by exponents, because the products themselves could leave the range
-    return top == 0.0 or (
-        np.log2(least) + shift >= np.log2(low) and np.log2(top) + shift <= np.log2(high)
-    )
+    return top == 0.0 or (np.log2(least) + shift >= np.log2(low) and np.log2(top) + shift <= np.log2(high))
 
 
 @compiled
 @no_type_check
-def count(
-    x: Float[np.ndarray, " neuron"],
-    exponent: int,
-    top: float,
-    least: float,
-    zeros: int,
-    stats: Float[np.ndarray, " statistic"],
-) -> int:
-    """Write a row's counts; return its level: the binary exponent of its largest element."""
-    stats[ZEROS], stats[OWN] = zeros, 0.0
-    for column, limit in ((TINY32, FLOAT32_ZERO), (TINY64, FLOAT64_ZERO)):
-        bar = power_of_two(limit - exponent)
-        if least > bar:
-            stats[column] = 0.0
-        elif top <= bar:
-            stats[column] = x.size - zeros
-        else:
-            tiny = 0
-            for j in range(x.size):
-                tiny += abs(x[j]) <= bar
-            stats[column] = tiny - zeros
-    return ZERO_ROW if top == 0.0 else exponent + exponent_of(top)
+def count_tiny(x: Float[np.ndarray, " neuron"], limit: int, top: float, least: float, zeros: int) -> int:
+    """Return how many elements are not zero but at most 2^limit."""
+    bar = power_of_two(limit)
+    if least > bar:
+        return 0
+    if top <= bar:
+        return x.size - zeros
+    tiny = 0
+    for j in range(x.size):
+        tiny += abs(x[j]) <= bar
+    return tiny - zeros
 
 
 @compiled
@@ -140,9 +128,10 @@ def advance_rows(
     """P ← P diag a + drive diag φ for rows first … last−1, in place; return how many rows became wide.
 
     `drive` is Σ_d p_d P(T,t+d) diag gate[t+d] V. The new P diag gate goes to `ring[slot]`, and what the next
-    step reads within its block, Σ_k weights[k] ring[slots[k]], is added to `ahead[0]`; `ahead` holds the sums
-    of all steps ahead in the block. A row whose non-zero elements, past ones included, leave `bounds` is
-    marked in `wide` and left to `wide.widen_rows`; rows marked before are skipped.
+    step reads within its block, Σ_k weights[k] ring[slots[k]], is added to `ahead[0]`; `ahead` holds what is
+    ready for the steps ahead in the block, and is rescaled with its row. A row whose non-zero elements, past
+    ones included, leave `bounds` is marked in `wide` and left to `wide.widen_rows`; rows marked before are
+    skipped.
     """
     neurons, depth = P.shape[1], ring.shape[0]
     low, high = bounds[0], bounds[1]
@@ -184,8 +173,10 @@ def advance_rows(
             wide[r] = True
             found += 1
             continue
-        stats[r, SQUARES] = squares
-        levels[r] = count(x, exponents[r], top, least, zeros, stats[r])
+        levels[r] = ZERO_ROW if top == 0.0 else exponents[r] + exponent_of(top)
+        stats[r, SQUARES], stats[r, ZEROS], stats[r, OWN] = squares, zeros, 0
+        stats[r, TINY32] = count_tiny(x, FLOAT32_ZERO - exponents[r], top, least, zeros)
+        stats[r, TINY64] = count_tiny(x, FLOAT64_ZERO - exponents[r], top, least, zeros)
         for k in range(slots.size):
             past, weight, total = ring[slots[k], r], weights[k], ahead[0, r]
             for j in range(neurons):

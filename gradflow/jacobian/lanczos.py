@@ -36,7 +36,9 @@ def times_left(y: Float[np.ndarray, " n"], S: Float[np.ndarray, "n n"], out: Flo
 
 @compiled
 @no_type_check
-def times_right(S: Float[np.ndarray, "n n"], x: Float[np.ndarray, " n"], out: Float[np.ndarray, " n"]) -> None:
+def times_right(
+    S: Float[np.ndarray, "n n"], x: Float[np.ndarray, " n"], out: Float[np.ndarray, " n"]
+) -> None:
     """Write S x, four rows at a time."""
     n = x.size
     full = n - n % 4
@@ -77,9 +79,10 @@ def leading_pair(
 ) -> float:
     """Return the largest eigenvalue θ of the first `steps` steps' tridiagonal matrix; write its unit vector.
 
-    Newton's iteration from above all roots falls onto the largest one; det(x − T) is the product of the pivots
-    x − d_i − o²_i / pivot_{i+1}, taken from the end: the first step is a start near the leading vector, so that
-    the steps after it have smaller roots and their pivots stay clear of zero. The vector follows along them.
+    Newton's iteration from above all roots falls onto the largest one; det(x − T) is the product of the
+    pivots x − d_i − o²_i / pivot_{i+1}, taken from the end: the first step is a start near the leading
+    vector, so the steps after it have smaller roots and their pivots stay clear of zero. The vector follows
+    along them.
     """
     x = 0.0
     for i in range(steps):
@@ -154,10 +157,10 @@ def log_spectral_norms(
 ) -> None:
     """Write the log of the largest singular value of samples first … last−1.
 
-    Lanczos runs on A = S Sᵀ, where S is P over 2^(its largest level). It starts from `start`, the leading left
+    Lanczos runs on S Sᵀ, where S is P over 2^(its largest level). It starts from `start`, the leading left
     vector of the step before, and a share of `fresh`; it overwrites `start` with this step's and `taken` with
-    the number of steps it took. It ends when the residual is under TOLERANCE, at the latest after as many steps
-    as there are neurons, where it is exact.
+    the number of steps it took. It ends when the residual is under TOLERANCE, at the latest after as many
+    steps as there are neurons, where it is exact.
     """
     n = P.shape[1]
     S, basis = work[0], work[1]

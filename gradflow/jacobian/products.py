@@ -2,8 +2,8 @@
 
     P(T,T) = 1,    P(T,t) = P(T,t+1) diag a[t] + Σ_{d ≤ T−t} p_d P(T,t+d) diag gate[t+d] V diag φ[t]
 
-in float64, every row of P with a binary exponent of its own. Axes of the result: layer sample lag,
-with lag n = T − t.
+in float64, every row of P with a binary exponent of its own, and every element where a row spreads too far
+for that. Axes of the result: layer sample lag, with lag n = T − t.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 import numpy as np
-import torch
 import xarray as xr
 
 from gradflow.jacobian.sweep import AnyTransition, size_of, sweep_layer
@@ -29,6 +28,7 @@ class MatrixNorm(StrEnum):
 NormLike: TypeAlias = MatrixNorm | Literal["frobenius", "spectral"]
 BOTH = (MatrixNorm.FROBENIUS, MatrixNorm.SPECTRAL)
 MEMORY_BUDGET = 512 * 2**20
+"""Bytes: 20 samples of H = 128 at a largest span of 51, or one of H = 512."""
 
 
 def jacobian_products(
@@ -46,22 +46,25 @@ def jacobian_products(
         source: a network (then give `batch`) or a `Transition` of any origin.
         batch: a batch of a task, or inputs (time, batch, input).
         end: T, the end time (default −1, the last step; negative counts from the end).
-        norms: Frobenius, spectral or both (the spectral norm costs about as much again).
+        norms: Frobenius, spectral or both (the spectral norm costs about half as much again).
         span_mode: soft or hard spans of an adaptive recurrence (default: soft in training mode).
-        memory_budget: bytes of working memory; samples are taken in chunks that fit it.
+        memory_budget: bytes of working memory (default 512 MiB), the run and the result apart; samples, and
+            for the Frobenius norm alone the rows of one sample, are taken in chunks that fit it.
 
     Returns:
         A Dataset with natural logs `log_frobenius` and `log_spectral` (layer, sample, lag): −inf only
         where P is exactly zero by structure; `share_structural`, `share_float32`, `share_float64`: shares
         of the H×H elements that are structurally zero, and that are not but would round to zero in
-        float32 and float64; `at_risk`: the largest share of elements that fell 10²⁸⁹ under the largest
-        of their row, which float64 with one exponent per row may lose (0 in practice); the moments of a
+        float32 and float64; `at_risk`: the largest share of elements that sit in rows too spread out for
+        one exponent, which one would have lost and which therefore carry an exponent each; the moments of a
         and φ over the steps t < T that the theory reads; V's norms, p, and all conventions as attributes.
 
     Raises:
-        ValueError: for an end outside the sequence, no norms, or a network without a batch.
+        ValueError: for an end outside the sequence, no norms, a network without a batch, NaN or infinity in
+            the factors, or a memory budget under what one row, or for the spectral norm one sample, needs.
 
-    Cost: 2 H³ T operations per sample; (max span + 3) H² × 8 bytes per sample in a chunk.
+    Cost: 2 H³ T operations per sample, on as many threads as torch uses; (3 max span + 12) H² × 8 bytes per
+    sample in a chunk, two thirds of which only rows with an exponent per element touch.
     """
     found = source if isinstance(source, Transition) else _run(source, batch, span_mode)
     wanted = tuple(MatrixNorm(norm) for norm in norms)
@@ -121,6 +124,7 @@ def moments(layer: LayerTransition, last: int) -> xr.Dataset:
     samples, neurons = layer.a.shape[1:]
     gate = np.ones((last, 1)) if layer.gate is None else layer.gate[1 : last + 1]
     window = phi if layer.window is None else layer.window[:last]
+    top = float(np.abs(layer.V).max()) or 1.0  # squares of V alone could overflow
     if last:
         # sums and extrema without a copy of the run
         elements = last * neurons
@@ -130,18 +134,19 @@ def moments(layer: LayerTransition, last: int) -> xr.Dataset:
             "a_max": np.maximum(a.max(axis=(0, 2)), -a.min(axis=(0, 2))),
             "phi_max": np.maximum(phi.max(axis=(0, 2)), -phi.min(axis=(0, 2))),
             "window": np.count_nonzero(window, axis=(0, 2)) / elements,
-            "gate_square": np.full(samples, np.mean(gate**2)),
+            "gate_square": np.full(samples, np.einsum("tj,tj->", gate, gate) / gate.size),
             "gate_max": np.full(samples, np.max(np.abs(gate))),
         }
     else:
-        names = ("a_square", "phi_square", "a_max", "phi_max", "window", "gate_square", "gate_max")
-        by_sample = dict.fromkeys(names, np.full(samples, np.nan))
+        # no step before T: maxima of nothing are 0, and the bound holds at lag 0; means of nothing are NaN
+        means = dict.fromkeys(("a_square", "phi_square", "window", "gate_square"), np.full(samples, np.nan))
+        by_sample = means | dict.fromkeys(("a_max", "phi_max", "gate_max"), np.zeros(samples))
     return xr.Dataset(
         {
             **{name: ("sample", value) for name, value in by_sample.items()},
             "leak": ((), layer.leak),
-            "V_frobenius": ((), float(np.linalg.norm(layer.V))),
-            "V_spectral": ((), float(np.linalg.norm(layer.V, 2))),
+            "V_frobenius": ((), top * float(np.linalg.norm(layer.V / top))),
+            "V_spectral": ((), top * float(np.linalg.norm(layer.V / top, 2))),
             "p": ("span", np.array(layer.weights, dtype=np.float64)),
         },
         coords={"span": np.array(layer.spans, dtype=np.int64)},

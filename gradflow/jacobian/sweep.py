@@ -2,13 +2,13 @@
 
     P(T,t) = P(T,t+1) diag a[t] + M[t] V diag φ[t],     M[t] = Σ_{d ≤ T−t} p_d P(T,t+d) diag gate[t+d]
 
-Time runs as the lag n = T − t. P diag gate of the last `depth` steps lies in a ring, lag n at slot n mod depth.
+Time runs as the lag n = T − t. P diag gate of the last `depth` lags is in a ring, lag n at slot n mod depth.
 One span (vanilla, SRC): M is a slot of the ring, and V acts on up to λ of them at once. Several spans (ASRC):
-the part of M that is known when a block of steps begins is one banded product, the rest is added in the block.
+what a block of steps reads of the time before it is one banded product, the rest is added within the block.
 Axes: lag sample, and rows of samples one below the other.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +30,7 @@ ENOUGH_ROWS = 1024
 """Rows from which one more step in a product with V no longer makes it faster."""
 
 COUNTS = 4
-"""Counted elements: zero; not zero but rounded to it in float32, and in float64; with an exponent of their own."""
+"""Counted elements: zero; rounded to zero in float32, and in float64; with an exponent of their own."""
 
 PIECE = 2**17
 """Elements looked at together, so that no copy of a whole run is made."""
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Swept:
-    """What sweeps yield, axes (lag, sample): natural logs of Σ P² and of the largest singular value, counts."""
+    """What sweeps yield, (lag, sample): natural logs of Σ P² and of the largest singular value; counts."""
 
     log_squares: Float[np.ndarray, "lag sample"]
     log_spectral: Float[np.ndarray, "lag sample"]
@@ -95,7 +95,9 @@ def taps_of(layer: AnyTransition, last: int) -> Taps:
     """Return the spans of at most `last` steps; a dense Jacobian reads the step before it."""
     if isinstance(layer, DenseTransition):
         return Taps((1,), (1.0,)) if last else Taps((), ())
-    chosen = [(d, float(p)) for d, p in zip(layer.spans, layer.weights, strict=True) if d <= last and p != 0.0]
+    chosen = [
+        (d, float(p)) for d, p in zip(layer.spans, layer.weights, strict=True) if d <= last and p != 0.0
+    ]
     return Taps(tuple(d for d, _ in chosen), tuple(p for _, p in chosen))
 
 
@@ -178,10 +180,8 @@ def least_and_largest(values: np.ndarray) -> tuple[float, float]:
     return least, largest
 
 
-def limits(
-    local: Sequence[np.ndarray], V: np.ndarray, taps: Taps
-) -> tuple[Float[np.ndarray, "2"], bool]:
-    """Return the range that a row's non-zero elements must keep, and whether products with V keep within float64.
+def limits(local: Sequence[np.ndarray], V: np.ndarray, taps: Taps) -> tuple[Float[np.ndarray, "2"], bool]:
+    """Return the range that a row's non-zero elements must keep, and whether products with V are safe.
 
     A step multiplies an element by at most one p, one element of V, one φ, one a and one gate, and adds at
     most one for each neuron and span. In this range the result is a normal number; rows that leave it carry
@@ -253,7 +253,7 @@ class Sweep:
         return Swept(self.log_squares, self.log_spectral, self.counts)
 
     def driven(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, int]]:
-        """Yield each lag with its M V, the M of the lags ahead in its block, and its place in the block."""
+        """Yield each lag, its M V, what is ready for the lags ahead in its block, and its place in it."""
         lag = 1
         while lag <= self.last:
             if self.taps.block:
@@ -267,7 +267,7 @@ class Sweep:
                 block = min(len(self.drive), max(1, self.taps.depth - slot), self.last + 1 - lag)
                 self.through_one(lag, slot, block)
                 for k in range(block):
-                    yield lag + k, self.drive[k], self.mixed, 0
+                    yield lag + k, self.drive[k], self.drive[k + 1 : block], 0
             lag += block
 
     def through_one(self, lag: int, slot: int, block: int) -> None:
@@ -321,14 +321,13 @@ class Sweep:
             V = np.ascontiguousarray(self.V[self.last - lag if len(self.V) > 1 else 0])
             taps = self.taps.at(lag, self.taps.depth) if self.taps.depth else NOTHING
             wide.advance_wide(
-                self.P, V, self.plain, *local, gate, slot, *taps, *self.state, before, *self.own, self.per_sample
+                self.P, V, self.plain, *local, gate, slot, *taps, *self.state, before, *self.own,
+                self.per_sample,
             )  # fmt: skip
         if found:
             marked = np.setdiff1d(self.marked(*rows), before)
             wide.widen_rows(self.P, self.ring, slot, gate, *self.state, marked, *self.own)
-        kernels.summarise(
-            *self.state, self.per_sample, self.log_squares[lag], self.counts[lag], first, last
-        )
+        kernels.summarise(*self.state, self.per_sample, self.log_squares[lag], self.counts[lag], first, last)
         if self.spectral:
             lanczos.log_spectral_norms(
                 self.P, *self.state[:2], self.start, self.taken, self.fresh[lag % len(self.fresh)],

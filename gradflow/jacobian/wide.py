@@ -1,15 +1,15 @@
 """Rows of P(T,t) whose elements lie too far apart for one exponent: every element carries its own.
 
 A neuron out of its window for a thousand steps multiplies its element by α at each of them, while the other
-elements of the row live on: with one exponent a row, it would be lost and then pass for a structural zero. Slower than
-`kernels` by a factor of about ten, and exact for any factors. An element is m · 2^e with ½ ≤ |m| < 1.
+elements of the row live on: with one exponent a row, it would be lost and pass for a structural zero. Several
+times slower than `kernels`, and safe for any factors. An element is m · 2^e with ½ ≤ |m| < 1.
 """
 
 from math import frexp
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from gradflow.jacobian.kernels import (
     FLOAT32_ZERO,
@@ -161,7 +161,7 @@ def advance_wide(
     E: Int[np.ndarray, "row place neuron"],
     per_sample: int,
 ) -> None:
-    """Do for the marked rows what `advance_rows` does, the sums over all taps and the product with V included.
+    """Do for the marked rows what `advance_rows` does, sums over all taps and products with V included.
 
     V has one matrix for all samples or one for each.
     """
