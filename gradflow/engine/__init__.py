@@ -1,6 +1,10 @@
-"""The loop over time: `reference` is the truth, `fused` is fast, `automatic` chooses; all are an `Engine`."""
+"""The loop over time, each an `Engine`: `reference` is the truth, `fused` is fast, `cuda` its twin on GPUs.
+
+`automatic` chooses.
+"""
 
 from gradflow.engine.automatic import run_layer as automatic
+from gradflow.engine.cuda import run_layer as cuda
 from gradflow.engine.currents import spike_linear
 from gradflow.engine.fused import Observation
 from gradflow.engine.fused import run_layer as fused
@@ -14,6 +18,7 @@ __all__ = [
     "Observation",
     "Observing",
     "automatic",
+    "cuda",
     "fused",
     "reference",
     "spike_linear",

@@ -163,7 +163,7 @@ class _Layer(torch.autograd.Function):
                 found[2 + k] = by_neuron.sum() if coefficient.ndim == 0 else by_neuron
         if needs[6] and found[0] is not None:
             taps = Taps(ctx.plan.spans, weights)
-            found[6] = _gate_gradient(gate, found[0], potentials - coefficients[3], V, taps)
+            found[6] = gate_gradient(gate, found[0], potentials - coefficients[3], V, taps)
         if needs[7]:
             by_tap = torch.zeros(len(weights), dtype=torch.float64)
             for span, value in zip(ctx.spans.tolist(), back.p_grad.tolist(), strict=True):
@@ -381,7 +381,7 @@ def _history(spans: np.ndarray, like: np.ndarray) -> np.ndarray:
     return np.zeros((depth, ROWS * like.shape[2]), like.dtype)
 
 
-def _gate_gradient(gate: Tensor, g: Tensor, over: Tensor, V: Tensor | None, taps: Taps) -> Tensor:
+def gate_gradient(gate: Tensor, g: Tensor, over: Tensor, V: Tensor | None, taps: Taps) -> Tensor:
     """Return ∂L/∂gate[t] = Σ g[t] ∘ V ŝ[t] over what shares it: samples, and the neurons of one gate."""
     found = torch.zeros_like(gate)
     if V is not None:
