@@ -185,6 +185,12 @@ def test_extreme_factors_are_exact(which, factor):
     check_exact(LayerTransition(**parts, V=V, gate=gate, spans=(1, 2), weights=weights), tolerance=1e-9)
 
 
+@pytest.mark.parametrize("decay", [1e-120, 1e-170, 1e-200])
+@pytest.mark.parametrize("lags", [1, 3, 20])
+def test_one_step_cannot_carry_an_element_out_of_the_range_of_float64(decay, lags):
+    check_exact(silent(lags + 1, decay))
+
+
 @pytest.mark.parametrize("spread", [0.4, 1.0, 2.0])
 def test_scaling_every_factor_by_a_power_of_two_shifts_the_curve_exactly(spread):
     base = layer(500, neurons=8, spread=spread)
