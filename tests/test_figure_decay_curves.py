@@ -50,7 +50,7 @@ def leaky():
 @pytest.fixture(scope="module")
 def full():
     """The size of the issue: T = 784, H = 128, permuted digits; the same seeds and samples for all spans."""
-    return compute(DecayCurvesConfig(samples=2, seeds=4))
+    return compute(DecayCurvesConfig(samples=1, seeds=4))
 
 
 def products(span, *, seed, config=SMALL):
@@ -214,7 +214,7 @@ def test_at_full_size_it_shows_what_the_project_says(full):
     }
     assert all(claim.holds for claim in claims(full))
     # said once more without the claims' own code
-    assert dict(full.log_frobenius.sizes) == {"span": 4, "seed": 4, "sample": 2, "lag": 784}
+    assert dict(full.log_frobenius.sizes) == {"span": 4, "seed": 4, "sample": 1, "lag": 784}
     assert np.isfinite(full.log_frobenius).all()
     assert (full.log_frobenius.sel(span=1, lag=783) < -100 * np.log(10)).all()
     assert (np.diff(full.rate) > 0).all()

@@ -1,0 +1,98 @@
+"""The README keeps its word: the example prints what it says, and the picture is the command's."""
+
+import contextlib
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import gradflow as gf
+from gradflow.figures.decay_curves import FIGURE, DecayCurvesConfig
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+FIRST = "\n".join(README.splitlines()[:40])
+BOOK = (ROOT / "figures" / "README.md").read_text()
+
+
+def block(text, language, after=""):
+    return re.search(rf"```{language}\n(.*?)```", text[text.index(after) :], re.DOTALL)[1]
+
+
+def test_the_example_prints_the_numbers_beside_it():
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block(README, "python"), "README.md", "exec"), {})
+    assert printed.getvalue() == block(README, "text")
+
+
+def test_the_first_forty_lines_hold_the_job_the_example_the_picture_and_the_tests():
+    for part in ("<!-- main -->", "```python", "```text", "![", "<!-- test -->", "pytest"):
+        assert part in FIRST
+
+
+@pytest.mark.parametrize("name", ["main", "test"])
+def test_the_commands_install_and_then_run_one_thing(name):
+    command = block(README, "bash", f"<!-- {name} -->").strip()
+    assert "\n" not in command
+    install, _, job = command.rpartition("&&")
+    assert install.startswith("python3 -m venv .venv && .venv/bin/pip install -c constraints.txt ")
+    assert job.split()[0] in (".venv/bin/gradflow", ".venv/bin/pytest")
+
+
+def test_links_lead_somewhere():
+    for folder, text in (
+        (ROOT, README),
+        (ROOT / "figures", BOOK),
+        (ROOT, (ROOT / "CONTRIBUTING.md").read_text()),
+    ):
+        links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+        assert links or folder is ROOT
+        for link in links:
+            assert (folder / link).exists(), link
+
+
+def test_the_picture_was_made_by_the_command_beside_it():
+    said = json.loads(Image.open(ROOT / "figures" / "decay-curves.png").text["Description"])
+    assert said["command"] in BOOK
+    words = shlex.split(said["command"])
+    assert words[:3] == ["gradflow", "figures", "decay-curves"]
+    assert DecayCurvesConfig.model_validate_json(said["config"]) == DecayCurvesConfig()
+    assert "+changes" not in said["commit"]
+
+
+def test_the_caption_is_the_figures_own():
+    assert " ".join(FIGURE.caption.split()) in " ".join(BOOK.split())
+
+
+def test_the_table_of_the_book_holds_the_numbers_of_the_committed_curves():
+    row = r"^\| (\d+) \| (−[\d.]+) \| (−[\d.]+) … (−[\d.]+) \| (−[\d.]+) \| (−[\d.]+) \|.*\| (−[\d.]+) \|$"
+    rows = [
+        tuple(float(cell.replace("−", "-")) for cell in cells)
+        for cells in re.findall(row, BOOK, re.MULTILINE)
+    ]
+    curves = pd.read_csv(ROOT / "figures" / "decay-curves.csv").set_index(["span", "lag"])
+    assert [row[0] for row in rows] == [1, 4, 16, 41]
+    for span, rate, low, high, theory, product, last in rows:
+        assert round(curves.log10_median[span, 783]) == last
+        assert low < rate < high
+        assert product == pytest.approx(span * rate, rel=0.01)  # of rounded numbers
+        lags = np.arange(2 * span, 783, span)  # one tooth a span
+        for line, expected in (("median", rate), ("theory", theory)):
+            heights = curves[f"log10_{line}"][span].loc[lags]
+            slope = np.polyfit(lags, heights * np.log(10), 1)[0]
+            # one line through a median curve against the mean of the networks' own fits
+            assert slope == pytest.approx(expected, rel=0.06)
+
+
+def test_every_name_in_the_readmes_table_exists():
+    for name in re.findall(r"`gf\.([\w.]+)", README):
+        found = gf
+        for part in name.split("."):
+            found = getattr(found, part)
