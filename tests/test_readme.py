@@ -83,8 +83,8 @@ def test_the_table_of_the_book_holds_the_numbers_of_the_committed_curves():
         assert round(curves.log10_median[span, 783]) == last
         assert low < rate < high
         assert product == pytest.approx(span * rate, rel=0.01)  # of rounded numbers
-        lags = np.arange(2 * span, 783, span)  # one tooth a span
-        for line, expected in (("median", rate), ("theory", theory)):
+        lags = np.arange(2 * span, 783, span)  # one step of the envelope
+        for line, expected in (("envelope", rate), ("theory_envelope", theory)):
             heights = curves[f"log10_{line}"][span].loc[lags]
             slope = np.polyfit(lags, heights * np.log(10), 1)[0]
             # one line through a median curve against the mean of the networks' own fits
