@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradflow import seeds
-from gradflow.engine import Engine, spike_linear
+from gradflow.engine import Engine, LayerState, LayerTrace, run_segment, spike_linear
 from gradflow.neurons import Dynamics, Neuron
 from gradflow.norms import Norm, NormStatistics
 from gradflow.recurrence import Recurrence, SpanMode, SpanParameters, Taps
@@ -84,46 +84,78 @@ class RecurrentLayer(nn.Module):
         mode: SpanMode,
         engine: Engine,
         *,
-        dropout: float,
-        generator: torch.Generator | None,
+        mask: Tensor | None,
         track_drive: bool,
         sparse: bool,
     ) -> LayerRun:
         """Run the layer over whole sequences; `RecurrentSNN.forward` says what the arguments mean.
 
-        `sparse` says that x holds spikes of the fused engine, whose product with W need not be dense.
+        `sparse` says that x holds spikes of the fused engine, whose product with W need not be dense; `mask`
+        is that of dropout (`sequence_mask`).
         """
+        V, dynamics, taps = self.coefficients(x, mode, track_drive)
+        linear, drive, statistics = self.currents(x, dynamics, mask, track_drive, sparse)
+        trace = engine(drive, V, dynamics, taps)
+        name = engine_word(engine, trace)
+        return LayerRun(x, linear, drive, trace.u, trace.s, V, dynamics, taps, statistics, name)
+
+    def run_segment(
+        self,
+        x: Inputs,
+        first: int,
+        state: LayerState,
+        mode: SpanMode,
+        engine: Engine,
+        *,
+        mask: Tensor | None,
+        track_drive: bool,
+        sparse: bool,
+    ) -> tuple[LayerTrace, LayerState]:
+        """Run the layer over the steps from `first` on, from the state that the steps before left."""
+        V, dynamics, taps = self.coefficients(x, mode, track_drive)
+        dynamics = dynamics.since(first, len(x))
+        _, drive, _ = self.currents(x, dynamics, mask, track_drive, sparse)
+        return run_segment(engine, drive, V, dynamics, taps, state)
+
+    def coefficients(
+        self, like: Tensor, mode: SpanMode, track_drive: bool
+    ) -> tuple[Float[Tensor, "neuron neuron"] | None, Dynamics, Taps]:
+        """Return V, the neurons' coefficients and the span weights, cut off from the parameters if asked."""
+        V: Tensor | None = self.V
+        dynamics, taps = self.neuron.dynamics(like), self.spans.taps(mode, like)
+        if not track_drive:
+            return V, dynamics, taps
+        fixed = Taps(taps.spans, taps.weights.detach())
+        return None if V is None else V.detach(), dynamics.detached(), fixed
+
+    def currents(
+        self, x: Inputs, dynamics: Dynamics, mask: Tensor | None, track_drive: bool, sparse: bool
+    ) -> tuple[Sequence, Sequence, NormStatistics | None]:
+        """Return W x + b, the drive it becomes by norm, dropout and gate, and the norm's statistics."""
         weight: Tensor = self.linear.weight
         bias: Tensor | None = self.linear.bias
-        V: Tensor | None = self.V
-        dynamics, taps = self.neuron.dynamics(x), self.spans.taps(mode, x)
         if track_drive:
-            weight, bias, V = (
-                weight.detach(),
-                None if bias is None else bias.detach(),
-                V if V is None else V.detach(),
-            )
-            dynamics, taps = dynamics.detached(), Taps(taps.spans, taps.weights.detach())
+            weight, bias = weight.detach(), None if bias is None else bias.detach()
         linear = (spike_linear if sparse else torch.nn.functional.linear)(x, weight, bias)
         if track_drive and not linear.requires_grad:
             linear = linear.detach().requires_grad_()
         current, statistics = (linear, None) if self.norm is None else self.norm(linear)
-        if self.training and dropout > 0.0:
-            current = current * sequence_mask(current, dropout, generator)
-        drive = dynamics.drive(current)
-        trace = engine(drive, V, dynamics, taps)
-        name = trace.engine or getattr(engine, "__module__", type(engine).__name__).rpartition(".")[2]
-        return LayerRun(x, linear, drive, trace.u, trace.s, V, dynamics, taps, statistics, name)
+        return linear, dynamics.drive(current if mask is None else current * mask), statistics
+
+
+def engine_word(engine: Engine, trace: LayerTrace) -> str:
+    """Return the word for the engine that ran: its own, or its module's name."""
+    return trace.engine or getattr(engine, "__module__", type(engine).__name__).rpartition(".")[2]
 
 
 def sequence_mask(
-    current: Sequence, dropout: float, generator: torch.Generator | None
+    like: Tensor, batch: int, neurons: int, dropout: float, generator: torch.Generator | None
 ) -> Float[Tensor, "batch neuron"]:
     """Return a factor per sample and neuron, the same at every step: 0, or 1 / (1 − dropout)."""
-    where = current.device if generator is None else generator.device
+    where = like.device if generator is None else generator.device
     # drawn in float32 whatever the dtype, so that both dtypes drop the same currents
-    draw = torch.rand(current.shape[1:], dtype=torch.float32, device=where, generator=generator)
-    return (draw >= dropout).to(current) / (1.0 - dropout)
+    draw = torch.rand((batch, neurons), dtype=torch.float32, device=where, generator=generator)
+    return (draw >= dropout).to(like) / (1.0 - dropout)
 
 
 def empty_linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradflow import seeds
+from gradflow.checkpointing import run_in_segments
 from gradflow.engine import Engine, automatic
-from gradflow.layer import LayerRun, RecurrentLayer, empty_linear, fill_linear
+from gradflow.layer import LayerRun, RecurrentLayer, empty_linear, fill_linear, sequence_mask
 from gradflow.neurons import LIF, Neuron
 from gradflow.norms import BatchNormParameters, Norm
 from gradflow.readout import Readout, ReadoutLike
@@ -141,6 +142,7 @@ class RecurrentSNN(nn.Module):
         engine: Engine = automatic,
         generator: torch.Generator | None = None,
         track_drive: bool = False,
+        checkpoint: int | None = None,
     ) -> Run:
         """Run the network over whole sequences.
 
@@ -152,6 +154,9 @@ class RecurrentSNN(nn.Module):
             engine: what runs a layer (default: the fused engine wherever it applies).
             generator: of the dropout masks (default: torch's global one). One on the CPU gives the same masks
                 on every device and in both dtypes.
+            checkpoint: keep only every so many steps what the next segment needs, and compute the rest again
+                in the backward pass: same gradients for less memory and one more forward pass. The layers of
+                the run are then empty (no time steps).
             track_drive: make the graph reach every layer's drive and currents, and no parameter of a layer.
 
         Returns:
@@ -163,23 +168,28 @@ class RecurrentSNN(nn.Module):
         layers = self.recurrent_layers()
         check_inputs(x, layers[0].linear.in_features, self.output.weight)
         mode = SpanMode(span_mode or (SpanMode.SOFT if self.training else SpanMode.HARD))
+        masks = self._masks(x, generator)
         runs: list[LayerRun] = []
-        below = x
-        for layer in layers:
-            run = layer.run(
-                below,
-                mode,
-                engine,
-                dropout=self.dropout,
-                generator=generator,
-                track_drive=track_drive,
-                sparse=bool(runs) and runs[-1].engine == "fused",
+        if checkpoint is None:
+            below = x
+            for layer, mask in zip(layers, masks, strict=True):
+                sparse = bool(runs) and runs[-1].engine == "fused"
+                run = layer.run(below, mode, engine, mask=mask, track_drive=track_drive, sparse=sparse)
+                runs.append(run)
+                below = run.s
+            outputs = self.output(below)
+        else:
+            outputs, runs = run_in_segments(
+                layers, self.output, x, checkpoint, mode, engine, masks, track_drive
             )
-            runs.append(run)
-            below = run.s
-        outputs = self.output(below)
         logits = Readout(readout or self.readout).logits(outputs)
         return Run(logits, outputs, tuple(runs), mode, " | ".join(dict.fromkeys(run.engine for run in runs)))
+
+    def _masks(self, x: Inputs, generator: torch.Generator | None) -> list[Tensor | None]:
+        """Draw the dropout masks of all layers, or none outside training."""
+        if not self.training or self.dropout == 0.0:
+            return [None] * len(self.hidden)
+        return [sequence_mask(x, x.shape[1], width, self.dropout, generator) for width in self.hidden]
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """Return the recurrent layers, from the inputs to the readout."""

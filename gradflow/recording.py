@@ -79,6 +79,7 @@ def record(
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     criterion: Criterion = cross_entropy,
     engine: Engine = automatic,
+    checkpoint: int | None = None,
 ) -> xr.Dataset:
     """Run the network forward and backward once and return what was asked for.
 
@@ -96,6 +97,8 @@ def record(
         quantiles: over neurons, for Keep.QUANTILES.
         criterion: logits and targets → one loss per sample.
         engine: what runs a layer (default: the fused engine wherever it applies).
+        checkpoint: steps of the segments of time checkpointing, for long sequences (default: none); for what
+            DEFAULT holds, measured by the fused engine.
 
     Returns:
         A Dataset with dims layer, time, sample (and quantile); every convention is in its attributes.
@@ -119,17 +122,26 @@ def record(
     observing = Observing() if engine in (automatic, fused) and keep in Keep.DEFAULT else None
     # a caller may be evaluating under no_grad or inference_mode; a record needs the graph all the same
     with torch.inference_mode(False), torch.enable_grad():
+        x = (inputs.clone() if inputs.is_inference() else inputs.detach()).requires_grad_(
+            checkpoint is not None
+        )
         run = net(
-            inputs.clone() if inputs.is_inference() else inputs.detach(),
+            x,
             span_mode=span_mode,
             readout=placement,
             engine=observing or engine,
             generator=net.mask_generator(),
             track_drive=True,
+            checkpoint=checkpoint,
         )
         losses = criterion(run.logits, batch.targets.to(run.logits.device))
         _check_finite(run, losses)
-        observed = _observe(run, losses, observing)
+        observed = _observe(run, losses, observing, run.layers[0].linear if checkpoint is None else x)
+        if checkpoint is not None and not observed:
+            raise ValueError(
+                f"checkpoint={checkpoint}: a run in segments keeps no gradients to split; ask for members of "
+                "Keep.DEFAULT and the fused engine, or leave checkpoint out"
+            )
         gradients = [] if observed else layer_gradients(run, losses)
     variables = {"loss": xr.DataArray(as_array(losses), dims="sample", attrs=_about("loss"))}
     per_layer = [_from_observation(observation, keep) for observation in observed] or [
@@ -165,14 +177,20 @@ MEASURED = {
 """What the members of DEFAULT hold."""
 
 
-def _observe(run: Run, losses: Float[Tensor, " batch"], observing: Observing | None) -> list[Observation]:
+def _observe(
+    run: Run, losses: Float[Tensor, " batch"], observing: Observing | None, start: Tensor
+) -> list[Observation]:
     """Run the adjoint of every layer and return what it measured; nothing where one could not be observed."""
     found = [] if observing is None else observing.observations
     observations = [observation for observation in found if observation is not None]
     if not found or len(observations) < len(found):
         return []
-    torch.autograd.grad(losses.sum(), run.layers[0].linear)
-    return observations
+    assert observing is not None
+    observing.complete = True
+    # the gradient at `start` is wanted for nothing but the adjoints on its way
+    torch.autograd.grad(losses.sum(), start)
+    layers = len(run.layers)
+    return [Observation.joined(observations[index::layers]) for index in range(layers)]
 
 
 def _from_observation(observation: Observation, keep: Keep) -> Measured:

@@ -20,6 +20,8 @@ from torch import Tensor
 
 Sequence: TypeAlias = Float[Tensor, "time batch neuron"]
 Inputs: TypeAlias = Float[Tensor, "time batch input"]
+Past: TypeAlias = Float[Tensor, "reach batch neuron"]
+"""Spikes of the last steps of a segment, as many as the longest span."""
 Step: TypeAlias = Float[Tensor, "batch neuron"]
 Logits: TypeAlias = Float[Tensor, "batch classes"]
 Targets: TypeAlias = Int[Tensor, " batch"]

@@ -9,7 +9,7 @@ def as_numpy(values):
 
 
 def assert_close(actual, expected, *, rtol=0.0, atol=0.0, why):
-    """Assert |actual − expected| ≤ atol + rtol · |expected| everywhere; equal infinities are close, NaN never.
+    """Assert |actual − expected| ≤ atol + rtol · |expected| everywhere; equal infinities are close, NaN not.
 
     `why` is the reason of the tolerance: it is printed with the worst index, both values and their ratio.
     """

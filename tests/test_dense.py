@@ -73,3 +73,13 @@ def test_the_span_mode_reaches_the_run():
         for mode in (gf.SpanMode.SOFT, gf.SpanMode.HARD)
     )
     assert not np.array_equal(soft, hard)
+
+
+def test_dropout_takes_the_masks_of_the_products():
+    net = gf.RecurrentSNN(gf.Sizes(2, 3), hidden=4, recurrence=gf.Skip(2), dropout=0.5).double()
+    x = 3 * torch.from_numpy(gf.seeds.normal(0, "x", shape=(8, 2, 2)))
+    dense = gf.dense_products(net, x)[0]
+    found = gf.jacobian_products(net, x).log_frobenius[0]
+    with np.errstate(divide="ignore"):
+        expected = np.log(np.linalg.norm(dense, axis=(2, 3)))
+    assert_close(found, expected, rtol=1e-9, atol=1e-12, why="the same run, products in another order")

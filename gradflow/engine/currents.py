@@ -66,7 +66,9 @@ class _SpikeLinear(torch.autograd.Function):
         def job(r0: int, r1: int) -> None:
             size = (rows.shape[1] * wants_W, g.shape[1])
             part = np.zeros(size, g.dtype)
-            spike_currents_back(g, rows, W, half, x_grad, part, shares.add(*size), _lists(rows), tile, r0, r1)
+            spike_currents_back(
+                g, rows, W, half, x_grad, part, shares.add(r0, *size), _lists(rows), tile, r0, r1
+            )
 
         operands.run_slices(job, len(rows), rows.shape[1])
         found_x = operands.narrowed(x_grad.reshape(spikes.shape), inputs) if wants_x else None

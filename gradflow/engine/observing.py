@@ -20,16 +20,25 @@ class Observing:
 
     Attributes:
         observations: filled by the backward pass; None for a layer that could not be fused.
+        complete: set after the forward pass: layers that run again, to be recomputed, are not observed again.
     """
 
     observations: list[Observation | None] = field(default_factory=list)
+    complete: bool = False
 
     def __call__(
-        self, drive: Sequence, V: Float[Tensor, "neuron neuron"] | None, dynamics: Dynamics, taps: Taps
+        self,
+        drive: Sequence,
+        V: Float[Tensor, "neuron neuron"] | None,
+        dynamics: Dynamics,
+        taps: Taps,
+        *,
+        reach: int | None = None,
     ) -> LayerTrace:
         """Run one layer, and note what its adjoint will measure."""
-        if unsupported(drive, dynamics):
-            self.observations.append(None)
-            return automatic(drive, V, dynamics, taps)
-        self.observations.append(Observation())
-        return fused(drive, V, dynamics, taps, observation=self.observations[-1])
+        observation = None if unsupported(drive, dynamics) else Observation()
+        if not self.complete:
+            self.observations.append(observation)
+        if observation is None:
+            return automatic(drive, V, dynamics, taps, reach=reach)
+        return fused(drive, V, dynamics, taps, observation=observation, reach=reach)

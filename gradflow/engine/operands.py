@@ -20,16 +20,16 @@ class Shares:
     """What each thread accumulated on its own, to be added up."""
 
     def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
+        self.parts: dict[int, np.ndarray] = {}
 
-    def add(self, *shape: int) -> np.ndarray:
-        """Return float64 zeros of this shape for one thread."""
-        self.parts.append(np.zeros(shape))
-        return self.parts[-1]
+    def add(self, first: int, *shape: int) -> np.ndarray:
+        """Return float64 zeros of this shape for the thread whose range begins at `first`."""
+        self.parts[first] = np.zeros(shape)
+        return self.parts[first]
 
     def total(self) -> np.ndarray:
-        """Return the sum over threads."""
-        whole: np.ndarray = np.sum(self.parts, axis=0)
+        """Return the sum over threads, in the order of their ranges: the same at every run."""
+        whole: np.ndarray = np.sum([self.parts[first] for first in sorted(self.parts)], axis=0)
         return whole
 
 
@@ -37,7 +37,7 @@ def run_slices(job: Callable[[int, int], None], batch: int, per_sample: int) -> 
     """Call job(b0, b1) for disjoint ranges that cover the batch, in at most as many threads as torch uses.
 
     `per_sample` is the number of neuron-steps of one sample. The first exception of a thread is raised here.
-    Ranges begin at multiples of four; `Shares` are added in the order in which the threads began.
+    Ranges begin at multiples of four.
     """
     groups = -(-batch // ROWS)
     workers = max(1, min(torch.get_num_threads(), groups, batch * per_sample // WORK_PER_THREAD))
@@ -97,8 +97,8 @@ def require_finite(name: str, values: Tensor) -> None:
     """Raise ValueError for NaN or infinity, which a sparse product would not show while nobody fires."""
     if not torch.isfinite(values).all():
         raise ValueError(
-            f"{name} holds NaN or infinity: look for NaN among the network's parameters, or lower the learning "
-            "rate or the recurrent gain that let them grow so far"
+            f"{name} holds NaN or infinity: look for NaN among the network's parameters, or lower the "
+            "learning rate or the recurrent gain that let them grow so far"
         )
 
 

@@ -8,17 +8,24 @@ from torch import Tensor
 
 from gradflow.neurons.dynamics import Dynamics
 from gradflow.recurrence import Taps
-from gradflow.shapes import Sequence
+from gradflow.shapes import Past, Sequence, Step
 
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """Potentials u[t] (before the reset) and spikes s[t] of one layer, t = 0 … T−1."""
+    """Potentials u[t] (before the reset) and spikes s[t] of one layer, t = 0 … T−1.
+
+    Attributes:
+        engine: the word for the engine that ran; empty for one that does not say.
+        carry, tail: c[T−1] and the last spikes, for the segment that goes on from here, from engines that can
+            tell what comes back through them from the direct path.
+    """
 
     u: Sequence
     s: Sequence
     engine: str = ""
-    """The word for the engine that ran; empty for one that does not say."""
+    carry: Step | None = None
+    tail: Past | None = None
 
 
 @runtime_checkable

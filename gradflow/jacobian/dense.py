@@ -29,7 +29,13 @@ def dense_products(
     """
     inputs, _ = inputs_of(batch, net)
     with torch.enable_grad():
-        run = net(inputs, span_mode=span_mode, engine=reference, track_drive=True)
+        run = net(
+            inputs,
+            span_mode=span_mode,
+            engine=reference,
+            generator=net.mask_generator(),
+            track_drive=True,
+        )
         found = []
         for layer in run.layers:
             last = range(len(layer.u))[end]

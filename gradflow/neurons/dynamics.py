@@ -57,6 +57,16 @@ class Dynamics:
         }
         return replace(self, **cut)
 
+    def since(self, first: int, steps: int) -> "Dynamics":
+        """Return the coefficients for `steps` steps from step `first` on: gates change from step to step.
+
+        Raises ValueError when the sequence has more steps than there are conductances.
+        """
+        if self.gate is None:
+            return self
+        self.require_gates(first + steps)
+        return replace(self, gate=self.gate[first : first + steps])
+
     def spike(self, u: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
         """Return s = 1(u ≥ θ), with the surrogate derivative φ(u − θ) backward."""
         return self.surrogate.spike(u - self.threshold)
@@ -99,9 +109,13 @@ class Dynamics:
         """
         assert self.gate is not None
         steps = current.shape[0]
-        if steps > self.gate.shape[0]:
+        self.require_gates(steps)
+        return self.gate[:steps].reshape(steps, 1, -1)
+
+    def require_gates(self, steps: int) -> None:
+        """Raise ValueError when a sequence of so many steps has more than there are conductances."""
+        if self.gate is not None and steps > self.gate.shape[0]:
             raise ValueError(
                 f"GLIF: the sequence has {steps} steps but the layer has conductances for "
                 f"{self.gate.shape[0]}; build it with GLIF(steps={steps}) or shorten the sequence"
             )
-        return self.gate[:steps].reshape(steps, 1, -1)

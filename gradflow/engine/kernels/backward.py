@@ -16,6 +16,7 @@ from gradflow.engine.kernels.common import (
 )
 from gradflow.engine.kernels.neuron import (
     NORMS,
+    add_rows,
     learn,
     observe,
     retreat_given,
@@ -34,6 +35,29 @@ from gradflow.engine.kernels.vector import (
 
 FAINT = 1e-280
 """A sum of squares below this may have lost some of them to underflow."""
+
+
+@compiled
+@no_type_check
+def adjoint_row(one, kind, numbers, inputs, outputs, sums, seen, size):
+    """Run the adjoint of one row; learn where `sums`, and observe where `seen`, is an address other than 0.
+
+    `inputs`: u, e, r, g', arriving, gate, given φ, κ, m, r, θ; `outputs`: g, gate g, φ, ∂L/∂s.
+    """
+    height, attached, limit = numbers
+    u, e, r, after, _, _, _, leak, multiplied, subtracted, threshold = inputs
+    g, _, phi, at_spike = outputs
+    if kind == TRIANGLE:
+        retreat_triangle(one, inputs, (height, attached), outputs, size)
+    elif kind == RECTANGLE:
+        retreat_rectangle(one, inputs, (height, attached), outputs, size)
+    else:
+        retreat_given(one, inputs, (height, attached), outputs, size)
+    if sums != 0:
+        learn(one, (u, after, phi, at_spike, leak, multiplied, subtracted, threshold), (), sums, size)
+    if seen != 0:
+        parts = (u, e, r, after, g, phi, at_spike, leak, multiplied, subtracted, threshold)
+        observe(one, parts, (attached, limit), seen, size)
 
 
 @compiled
@@ -88,51 +112,35 @@ def finish(out, size, neurons, exact):
 @compiled
 @no_type_check
 def backward_one_span(
-    u,
-    direct,
-    arriving,
-    given,
-    V,
-    VT_part,
-    VT_grad,
-    span,
-    weight,
-    gates,
-    coefficients,
-    surrogate,
-    learnt,
-    sums,
-    seen,
-    neurons,
-    g,
-    gated,
-    work,
-    index,
-    tile,
-    block,
-    b0,
-    b1,
-):
+    u, direct, arriving, given, last, tail, V, VT_part, VT_grad, span, weight, gates, coefficients, surrogate,
+    sums, seen, neurons, g, gated, work, index, tile, block, b0, b1,
+):  # fmt: skip
     """Run the adjoint of `forward_one_span` for samples b0 … b1−1, in blocks of at most `span` steps.
 
     `direct` = ∂L/∂s from above, `arriving` = ∂L/∂u from elsewhere and `given` = φ are (time, batch, H), or
-    one row of zeros where there is nothing. `VT_grad` (H, H, float64), if not empty, takes Σ gated[t] s[t−λ]ᵀ
-    transposed, by way of `VT_part`; `sums` (4, H), if `learnt`, the neurons' gradients; `seen` (time, batch,
-    measure), if not empty, what `observe` says. `surrogate` is (kind, height of a rectangle or triangle, 1 if
-    the reset is attached, limit of the window); `work` (3 + block · samples + 4, H) begins with zeros.
+    one row of zeros where there is nothing. `last` = ∂L/∂c[T−1] (1, batch, H), or one row of zeros, and
+    `tail` = ∂L/∂s of the last steps (steps, batch, H) come from a segment that goes on from this one.
+
+    `VT_grad` (H, H, float64), if not empty, takes Σ gated[t] s[t−λ]ᵀ transposed, by way of `VT_part`; `sums`
+    (4, H), if not empty, the neurons' gradients; `seen` (time, batch, measure), if not empty, what `observe`
+    says. `surrogate` is (kind, height of a rectangle or triangle, 1 if the reset is attached, limit of the
+    window); `work` (3 + block · samples + 4, H) begins with zeros.
     """
     steps, batch, H = u.shape
-    kind, height, attached, limit = surrogate
+    kind, numbers = surrogate[0], (surrogate[1], surrogate[2], surrogate[3])
     mixed = work[3:].reshape(-1)
     one, size = V.dtype.type(1.0), u.itemsize
     row, columns, wide, taken, exact = H * size, tile * size, b1 - b0, VT_grad.size > 0, size == 8
-    V_at, G_at, list_at = address(V), address(VT_part), address(index)
     step_e, step_y, step_f = direct.size == u.size, arriving.size == u.size, given.size == u.size
+    step_last, border = last.shape[1] == batch, steps - tail.shape[0]
     u_at, e_at, y_at, f_at = address(u), address(direct), address(arriving), address(given)
     g_at, h_at, gate_at, k_at = address(g), address(gated), address(gates), address(coefficients)
-    zero, sums_at, seen_at = address(work), address(sums), address(seen)
-    phi, at_spike, r_at = zero + row, zero + 2 * row, zero + 3 * row
-    neuron = (k_at, k_at + row, k_at + 2 * row, k_at + 3 * row)
+    V_at, G_at, list_at = address(V), address(VT_part), address(index)
+    last_at, tail_at = address(last), address(tail)
+    zero, sums_at, seen_at = address(work), address(sums) if sums.size > 0 else 0, address(seen)
+    outer = zero + row, zero + 2 * row
+    r_at = zero + 3 * row
+    neuron = k_at, k_at + row, k_at + 2 * row, k_at + 3 * row
     at = np.empty(block * wide + ROWS, np.int64)
     added = 0
     t1 = steps
@@ -150,19 +158,9 @@ def backward_one_span(
             for k in range(0, count, ROWS):
                 r = r_at + k * row + c
                 multiply_rows(
-                    one,
-                    at[k],
-                    at[k + 1],
-                    at[k + 2],
-                    at[k + 3],
-                    V_at + c,
-                    H,
-                    H,
-                    r,
-                    r + row,
-                    r + 2 * row,
-                    r + 3 * row,
-                )
+                    one, at[k], at[k + 1], at[k + 2], at[k + 3], V_at + c, H, H,
+                    r, r + row, r + 2 * row, r + 3 * row,
+                )  # fmt: skip
         if weight != one:
             scale(mixed, count * H, weight)
         for t in range(t1 - 1, t0 - 1, -1):
@@ -172,62 +170,29 @@ def backward_one_span(
                 place = t * batch + b
                 here = place * row
                 r = r_at + ((t - t0) * wide + b - b0) * row if acts else zero
-                after = g_at + here + batch * row if t + 1 < steps else zero
+                if t >= border:
+                    ahead = tail_at + ((t - border) * batch + b) * row
+                    if acts:
+                        add_rows(one, (r, ahead), (), (r,), H)
+                    else:
+                        r = ahead
+                after = g_at + here + batch * row if t + 1 < steps else last_at + b * row * step_last
                 e, y, f = e_at + here * step_e, y_at + here * step_y, f_at + here * step_f
-                inputs = (u_at + here, e, r, after, y, now, f, neuron[0], neuron[1], neuron[2], neuron[3])
-                outputs = (g_at + here, h_at + here, phi, at_spike)
-                if kind == TRIANGLE:
-                    retreat_triangle(one, inputs, (height, attached), outputs, H)
-                elif kind == RECTANGLE:
-                    retreat_rectangle(one, inputs, (height, attached), outputs, H)
-                else:
-                    retreat_given(one, inputs, (height, attached), outputs, H)
-                if learnt:
-                    learn(
-                        one,
-                        (u_at + here, after, phi, at_spike, neuron[0], neuron[1], neuron[2], neuron[3]),
-                        (),
-                        sums_at,
-                        H,
-                    )
-                if seen.size > 0:
-                    observe(
-                        one,
-                        (
-                            u_at + here,
-                            e,
-                            r,
-                            after,
-                            g_at + here,
-                            phi,
-                            at_spike,
-                            neuron[0],
-                            neuron[1],
-                            neuron[2],
-                            neuron[3],
-                        ),
-                        (attached, limit),
-                        seen_at + place * seen.shape[2] * 8,
-                        H,
-                    )
-                    if finish(seen[t, b], H, neurons, exact):
-                        recurrent = work[3 + (t - t0) * wide + b - b0] if acts else work[0]
-                        later = g[t + 1, b] if t + 1 < steps else work[0]
-                        above = direct[t, b] if step_e else work[0]
-                        for k in range(NORMS):
-                            seen[t, b, k] = faint_norm(
-                                k,
-                                u[t, b],
-                                above,
-                                recurrent,
-                                later,
-                                g[t, b],
-                                work[1],
-                                work[2],
-                                coefficients,
-                                attached,
-                                neurons,
-                            )
+                inputs = (u_at + here, e, r, after, y, now, f, *neuron)
+                outputs = (g_at + here, h_at + here, *outer)
+                observed = seen_at + place * seen.shape[2] * 8 if seen.size > 0 else 0
+                adjoint_row(one, kind, numbers, inputs, outputs, sums_at, observed, H)
+                if observed != 0 and finish(seen[t, b], H, neurons, exact):
+                    recurrent = work[3 + (t - t0) * wide + b - b0] if acts else work[0]
+                    if t >= border and not acts:
+                        recurrent = tail[t - border, b]
+                    later = g[t + 1, b] if t + 1 < steps else last[0, b * step_last]
+                    above = direct[t, b] if step_e else work[0]
+                    for k in range(NORMS):
+                        seen[t, b, k] = faint_norm(
+                            k, u[t, b], above, recurrent, later, g[t, b], work[1], work[2], coefficients,
+                            numbers[1], neurons,
+                        )  # fmt: skip
                 if taken and span > 0 and t >= span:
                     fired = list_spikes(one, u_at + here - span * batch * row, neuron[3], H, list_at)
                     for c in range(0, row, columns):
@@ -242,34 +207,9 @@ def backward_one_span(
 @compiled
 @no_type_check
 def backward_many_spans(
-    u,
-    direct,
-    arriving,
-    given,
-    V,
-    VT,
-    VT_part,
-    VT_grad,
-    spans,
-    back,
-    weights,
-    p_grad,
-    gates,
-    coefficients,
-    surrogate,
-    learnt,
-    sums,
-    seen,
-    neurons,
-    g,
-    work,
-    future,
-    correlated,
-    index,
-    tile,
-    b0,
-    b1,
-):
+    u, direct, arriving, given, last, tail, V, VT, VT_part, VT_grad, spans, back, weights, p_grad, gates,
+    coefficients, surrogate, sums, seen, neurons, g, work, future, correlated, index, tile, b0, b1,
+):  # fmt: skip
     """Run the adjoint of `forward_many_spans` for samples b0 … b1−1, four at a time.
 
     h[t] = Σ_d p_d gate g[t+d] gives r[t] = Vᵀ h[t] and Σ_t h[t] s[t]ᵀ, the gradient of V; `p_grad` (span),
@@ -277,28 +217,19 @@ def backward_many_spans(
     4 H) is a short history of gate · g; `work` (12, H) begins with zeros. The rest as in `backward_one_span`.
     """
     steps, batch, H = u.shape
-    kind, height, attached, limit = surrogate
+    kind, numbers = surrogate[0], (surrogate[1], surrogate[2], surrogate[3])
     one, size = V.dtype.type(1.0), u.itemsize
     row, columns, taken, wanted, exact = H * size, tile * size, VT_grad.size > 0, p_grad.size > 0, size == 8
-    V_at, VT_at, G_at, list_at, p_at = (
-        address(V),
-        address(VT),
-        address(VT_part),
-        address(index),
-        address(weights),
-    )
     step_e, step_y, step_f = direct.size == u.size, arriving.size == u.size, given.size == u.size
+    step_last, border = last.shape[1] == batch, steps - tail.shape[0]
     u_at, e_at, y_at, f_at = address(u), address(direct), address(arriving), address(given)
     g_at, h_at, gate_at, k_at = address(g), address(future), address(gates), address(coefficients)
-    zero, sums_at, seen_at = address(work), address(sums), address(seen)
-    phi, at_spike, driven, held, r_at = (
-        zero + row,
-        zero + 2 * row,
-        zero + 3 * row,
-        zero + 4 * row,
-        zero + 8 * row,
-    )
-    neuron = (k_at, k_at + row, k_at + 2 * row, k_at + 3 * row)
+    V_at, VT_at, G_at, list_at = address(V), address(VT), address(VT_part), address(index)
+    p_at, last_at, tail_at = address(weights), address(last), address(tail)
+    zero, sums_at, seen_at = address(work), address(sums) if sums.size > 0 else 0, address(seen)
+    outer = zero + row, zero + 2 * row
+    driven, held, r_at = zero + 3 * row, zero + 4 * row, zero + 8 * row
+    neuron = k_at, k_at + row, k_at + 2 * row, k_at + 3 * row
     depth, reach = future.shape[0], spans[-1]
     back_at, product_at = address(back), address(correlated)
     added = 0
@@ -312,85 +243,35 @@ def backward_many_spans(
                 place = reach
             taps = np.searchsorted(spans, steps - t)
             for m in range(rows):
+                own = h_at + (place * ROWS + m) * row
                 for c in range(0, row, columns):
-                    mix_rows(
-                        one, h_at + (place * ROWS + m) * row + c, back_at, p_at, taps, held + m * row + c
-                    )
+                    mix_rows(one, own + c, back_at, p_at, taps, held + m * row + c)
             for c in range(0, row, columns):
-                r = r_at + c
+                h, r = held, r_at + c
                 multiply_rows(
-                    one,
-                    held,
-                    held + row,
-                    held + 2 * row,
-                    held + 3 * row,
-                    V_at + c,
-                    H,
-                    H,
-                    r,
-                    r + row,
-                    r + 2 * row,
-                    r + 3 * row,
-                )
+                    one, h, h + row, h + 2 * row, h + 3 * row, V_at + c, H, H,
+                    r, r + row, r + 2 * row, r + 3 * row,
+                )  # fmt: skip
             for m in range(rows):
                 b = first + m
                 at = t * batch + b
                 here, own, r = at * row, h_at + (place * ROWS + m) * row, r_at + m * row
-                after = g_at + here + batch * row if t + 1 < steps else zero
+                if t >= border:
+                    add_rows(one, (r, tail_at + ((t - border) * batch + b) * row), (), (r,), H)
+                after = g_at + here + batch * row if t + 1 < steps else last_at + b * row * step_last
                 e, y, f = e_at + here * step_e, y_at + here * step_y, f_at + here * step_f
-                inputs = (u_at + here, e, r, after, y, now, f, neuron[0], neuron[1], neuron[2], neuron[3])
-                outputs = (g_at + here, own, phi, at_spike)
-                if kind == TRIANGLE:
-                    retreat_triangle(one, inputs, (height, attached), outputs, H)
-                elif kind == RECTANGLE:
-                    retreat_rectangle(one, inputs, (height, attached), outputs, H)
-                else:
-                    retreat_given(one, inputs, (height, attached), outputs, H)
-                if learnt:
-                    learn(
-                        one,
-                        (u_at + here, after, phi, at_spike, neuron[0], neuron[1], neuron[2], neuron[3]),
-                        (),
-                        sums_at,
-                        H,
-                    )
-                if seen.size > 0:
-                    observe(
-                        one,
-                        (
-                            u_at + here,
-                            e,
-                            r,
-                            after,
-                            g_at + here,
-                            phi,
-                            at_spike,
-                            neuron[0],
-                            neuron[1],
-                            neuron[2],
-                            neuron[3],
-                        ),
-                        (attached, limit),
-                        seen_at + at * seen.shape[2] * 8,
-                        H,
-                    )
-                    if finish(seen[t, b], H, neurons, exact):
-                        later = g[t + 1, b] if t + 1 < steps else work[0]
-                        above = direct[t, b] if step_e else work[0]
-                        for k in range(NORMS):
-                            seen[t, b, k] = faint_norm(
-                                k,
-                                u[t, b],
-                                above,
-                                work[8 + m],
-                                later,
-                                g[t, b],
-                                work[1],
-                                work[2],
-                                coefficients,
-                                attached,
-                                neurons,
-                            )
+                inputs = (u_at + here, e, r, after, y, now, f, *neuron)
+                outputs = (g_at + here, own, *outer)
+                observed = seen_at + at * seen.shape[2] * 8 if seen.size > 0 else 0
+                adjoint_row(one, kind, numbers, inputs, outputs, sums_at, observed, H)
+                if observed != 0 and finish(seen[t, b], H, neurons, exact):
+                    later = g[t + 1, b] if t + 1 < steps else last[0, b * step_last]
+                    above = direct[t, b] if step_e else work[0]
+                    for k in range(NORMS):
+                        seen[t, b, k] = faint_norm(
+                            k, u[t, b], above, work[8 + m], later, g[t, b], work[1], work[2], coefficients,
+                            numbers[1], neurons,
+                        )  # fmt: skip
                 if taps > 0 and (taken or wanted):
                     fired = list_spikes(one, u_at + here, neuron[3], H, list_at)
                     for c in range(0, row, columns):

@@ -79,6 +79,13 @@ retreat_rectangle = _retreat(_rectangle)
 retreat_given = _retreat(_given)
 
 
+@row_formula(("one", "other"), ("sum",))
+@no_type_check
+def add_rows(one, other):
+    """Return the sum of two rows."""
+    return (one + other,)
+
+
 @row_sums(("u", "later", "phi", "at_spike", *COEFFICIENTS), 4, by_neuron=True)
 @no_type_check
 def learn(u, later, phi, at_spike, leak, multiplied, subtracted, threshold):
