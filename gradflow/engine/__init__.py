@@ -10,10 +10,12 @@ from gradflow.engine.fused import Observation
 from gradflow.engine.fused import run_layer as fused
 from gradflow.engine.observing import Observing
 from gradflow.engine.reference import run_layer as reference
+from gradflow.engine.segments import LayerState, run_segment
 from gradflow.engine.trace import Engine, LayerTrace
 
 __all__ = [
     "Engine",
+    "LayerState",
     "LayerTrace",
     "Observation",
     "Observing",
@@ -21,5 +23,6 @@ __all__ = [
     "cuda",
     "fused",
     "reference",
+    "run_segment",
     "spike_linear",
 ]

@@ -20,16 +20,21 @@ _said: set[str] = set()
 
 
 def run_layer(
-    drive: Sequence, V: Float[Tensor, "neuron neuron"] | None, dynamics: Dynamics, taps: Taps
+    drive: Sequence,
+    V: Float[Tensor, "neuron neuron"] | None,
+    dynamics: Dynamics,
+    taps: Taps,
+    *,
+    reach: int | None = None,
 ) -> LayerTrace:
     """Run one layer by the fused engine of its device, or by the reference where that cannot.
 
-    What falls back is said once a reason.
+    What falls back is said once a reason. `reach` is that of the fused engine.
     """
     on_cpu = drive.device.type == "cpu"
     reason = (unsupported if on_cpu else unsupported_on_cuda)(drive, dynamics)
     if reason is None:
-        return (fused if on_cpu else cuda)(drive, V, dynamics, taps)
+        return fused(drive, V, dynamics, taps, reach=reach) if on_cpu else cuda(drive, V, dynamics, taps)
     if reason not in _said:
         _said.add(reason)
         log.warning("the fused engine cannot run %s: the slower reference engine does", reason)

@@ -48,6 +48,11 @@ class Observation:
 
     measures: Float[np.ndarray, "time batch measure"] | None = None
 
+    @classmethod
+    def joined(cls, parts: list["Observation"]) -> "Observation":
+        """Return the observations of consecutive segments as one."""
+        return cls(np.concatenate([part.measures for part in parts if part.measures is not None]))
+
     def of(self, name: str) -> Float[np.ndarray, "time batch"]:
         """Return one measure by its name."""
         if self.measures is None:
@@ -64,6 +69,7 @@ class Plan:
     surrogate: Surrogate
     attached: bool
     observation: Observation | None
+    reach: int
 
 
 def unsupported(drive: Tensor, dynamics: Dynamics) -> str | None:
@@ -84,6 +90,7 @@ def run_layer(
     taps: Taps,
     *,
     observation: Observation | None = None,
+    reach: int | None = None,
 ) -> LayerTrace:
     """Run one layer over a whole sequence; arguments and result as `engine.reference.run_layer`.
 
@@ -97,6 +104,7 @@ def run_layer(
         dynamics: see there.
         taps: see there.
         observation: filled with the measures of the adjoint when the backward pass runs.
+        reach: hand on c[T−1] and the spikes of this many last steps, for a segment that goes on from here.
 
     Raises:
         ValueError: for what `unsupported` names, or NaN or infinity in V.
@@ -109,9 +117,13 @@ def run_layer(
     if reason:
         raise ValueError(f"the fused engine cannot run {reason}; use engine=gradflow.engine.reference")
     plan = Plan(
-        taps.spans if V is not None else (), dynamics.surrogate, not dynamics.detach_reset, observation
+        taps.spans if V is not None else (),
+        dynamics.surrogate,
+        not dynamics.detach_reset,
+        observation,
+        -1 if reach is None else min(reach, len(drive)),
     )
-    u, s = _Layer.apply(  # type: ignore[no-untyped-call]
+    u, s, carry, tail = _Layer.apply(  # type: ignore[no-untyped-call]
         drive,
         V,
         dynamics.leak,
@@ -122,14 +134,14 @@ def run_layer(
         taps.weights,
         plan,
     )
-    return LayerTrace(u, s, "fused")
+    return LayerTrace(u, s, "fused", carry, tail)
 
 
 class _Layer(torch.autograd.Function):
-    """The operation: drive, V, κ, m, r, θ, gate, p → u, s."""
+    """The operation: drive, V, κ, m, r, θ, gate, p → u, s, and where asked for c[T−1] and the last spikes."""
 
     @staticmethod
-    def forward(ctx: Any, drive: Tensor, V: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, drive: Tensor, V: Tensor | None, *rest: Any) -> tuple[Tensor | None, ...]:
         *coefficients, gate, weights, plan = rest
         ctx.set_materialize_grads(False)
         if V is not None:
@@ -142,7 +154,12 @@ class _Layer(torch.autograd.Function):
         potentials, spikes = operands.narrowed(u, drive.shape[2]), operands.narrowed(s, drive.shape[2])
         ctx.plan, ctx.spans, ctx.p = plan, spans, p
         ctx.save_for_backward(potentials, V, *coefficients, gate, weights)
-        return potentials, spikes
+        if plan.reach < 0:
+            return potentials, spikes, None, None
+        leak, multiplied, subtracted, _ = coefficients
+        last, fired = potentials[-1], spikes[-1]
+        carry = leak * last * (1.0 - multiplied * fired) - subtracted * fired
+        return potentials, spikes, carry, spikes[len(spikes) - plan.reach :].clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -279,7 +296,9 @@ def _backward(
     """Run the adjoint, samples divided among threads, and add up what the threads accumulated."""
     wide, tile, single = u.shape[2], tile_columns(u.itemsize), len(spans) <= 1
     nothing = np.zeros((1, 1, wide), u.dtype)
-    arriving, direct = (nothing if grad is None else operands.padded(grad) for grad in grads)
+    arriving, direct = (nothing if grad is None else operands.padded(grad) for grad in grads[:2])
+    last = nothing if grads[2] is None else operands.padded(grads[2][None])
+    tail = nothing[:0] if grads[3] is None else operands.padded(grads[3])
     kind, height, given = operands.slope(plan.surrogate, u, fixed.coefficients[3])
     limit = 0.0 if plan.surrogate.compact else TAIL * plan.surrogate.peak
     surrogate = (kind, *(u.dtype.type(number) for number in (height, plan.attached, limit)))
@@ -297,16 +316,17 @@ def _backward(
             direct,
             arriving,
             given,
+            last,
+            tail,
             fixed.V,
             scratch(wide * taken, u),
-            V_shares.add(wide * taken, wide),
+            V_shares.add(b0, wide * taken, wide),
             span,
             weight,
             fixed.gates,
             fixed.coefficients,
             surrogate,
-            wanted.neuron,
-            neuron_shares.add(4, wide),
+            neuron_shares.add(b0, 4 * wanted.neuron, wide),
             seen,
             neurons,
             g,
@@ -326,19 +346,20 @@ def _backward(
             direct,
             arriving,
             given,
+            last,
+            tail,
             fixed.V,
             fixed.VT,
             scratch(wide * taken, u),
-            V_shares.add(wide * taken, wide),
+            V_shares.add(b0, wide * taken, wide),
             spans,
             _offsets(spans, u),
             p,
-            p_shares.add(taps),
+            p_shares.add(b0, taps),
             fixed.gates,
             fixed.coefficients,
             surrogate,
-            wanted.neuron,
-            neuron_shares.add(4, wide),
+            neuron_shares.add(b0, 4 * wanted.neuron, wide),
             seen,
             neurons,
             g,
