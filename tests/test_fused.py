@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from agreement import check_agreement, gradients, layer, run_and_gradients
 from cases import TABLE, networks
 from compare import assert_close, assert_equal
 from hypothesis import assume, given, settings
@@ -21,90 +22,39 @@ from gradflow.recurrence import Taps
 ENGINES = (gf.engine.reference, gf.engine.fused)
 
 
-def run_and_gradients(net, batch, engine, *, through_u=False):
-    """Return the run and the gradients of the summed loss for the inputs and every parameter."""
-    x = batch.inputs.clone().requires_grad_()
-    run = net(x, engine=engine)
-    loss = torch.nn.functional.cross_entropy(run.logits, batch.targets, reduction="sum")
-    if through_u:
-        loss = loss + sum((layer.u * layer.s.detach()).sum() for layer in run.layers)
-    leaves = {"inputs": x, **dict(net.named_parameters())}
-    grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    zeros = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-    return run, {name: zeros[name] if g is None else g for name, g in zip(leaves, grads, strict=True)}
-
-
-def check_agreement(case, *, dtype=torch.float64, through_u=False):
-    """Assert that both engines give the same run and gradients; False where a rounding flipped a spike."""
-    net, batch = case.net(dtype=dtype), case.data(dtype)
-    (want, expected), (got, found) = (
-        run_and_gradients(net, batch, engine, through_u=through_u) for engine in ENGINES
-    )
-    assert got.engine == "fused"
-    if any(not torch.equal(a.s, b.s) for a, b in zip(want.layers, got.layers, strict=True)):
-        return False
-    # float64: sums of tens of terms in another order; float32: the same at 6e-8 instead of 1e-16
-    close = 1e-10 if dtype == torch.float64 else 1e-5
-    for a, b in zip(want.layers, got.layers, strict=True):
-        assert_close(b.u, a.u, rtol=close, atol=close * float(a.u.detach().abs().max()), why="order of sums")
-    # cancellation can make a whole tensor zero but for the rounding of terms of order 1 or of other gradients
-    scale = 1.0 + max(float(value.abs().max()) for value in expected.values() if value.numel())
-    rounding = 20 * torch.finfo(dtype).eps * scale
-    for name, value in expected.items():
-        size = float(value.abs().max()) if value.numel() else 0.0
-        assert_close(found[name], value, atol=close * size + rounding, why=f"order of sums, {name}")
-    return True
+def check(case, **options):
+    """Assert that the fused engine agrees with the reference; False where a rounding flipped a spike."""
+    return check_agreement(case, gf.engine.fused, "fused", **options)
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_every_case_agrees(name):
-    assert check_agreement(TABLE[name])
+    assert check(TABLE[name])
 
 
 @given(networks())
 @settings(max_examples=120)
 def test_every_network_agrees(case):
     # a potential within rounding of the threshold may fall on either side of it
-    assume(check_agreement(case))
+    assume(check(case))
 
 
 @given(networks(), st.booleans())
 @settings(max_examples=80)
 def test_every_network_agrees_in_float32(case, through_u):
-    assume(check_agreement(case, dtype=torch.float32, through_u=through_u))
+    assume(check(case, dtype=torch.float32, through_u=through_u))
 
 
 @given(networks())
 def test_gradients_that_arrive_at_the_potentials_agree(case):
-    assume(check_agreement(case, through_u=True))
+    assume(check(case, through_u=True))
 
 
 @given(networks(), st.integers(9, 70), st.integers(1, 9), st.integers(60, 70))
 @settings(max_examples=15)
 def test_longer_wider_networks_agree(case, steps, batch, neurons):
     wide = replace(case, steps=steps, batch=max(batch, 2), hidden=(neurons,) * len(case.hidden))
-    assume(check_agreement(wide))
-
-
-def layer(kind=torch.float64, *, steps=40, batch=6, neurons=70, seed=0, drive=0.6, gain=1.0):
-    """Return drive, V and dynamics of one layer."""
-    draw = [
-        torch.from_numpy(gf.seeds.normal(seed, name, shape=shape)).to(kind)
-        for name, shape in (("drive", (steps, batch, neurons)), ("V", (neurons, neurons)))
-    ]
-    spec = gf.LIF(decay=0.7)
-    return drive * draw[0] + 0.4, gain * draw[1] / neurons**0.5, spec.build(neurons, steps).dynamics(draw[0])
-
-
-def gradients(engine, drive, V, dynamics, spans, weights):
-    """Return u and the gradients of a weighted sum of u and s for drive, V and the weights."""
-    leaves = [
-        value.clone().requires_grad_() for value in (drive, V, torch.tensor(weights, dtype=drive.dtype))
-    ]
-    trace = engine(leaves[0], leaves[1], dynamics, Taps(spans, leaves[2]))
-    loss = (trace.s * torch.linspace(-1, 1, trace.s.shape[2], dtype=drive.dtype)).sum() + (trace.u**2).sum()
-    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
-    return trace, [torch.zeros_like(x) if g is None else g for g, x in zip(grads, leaves, strict=True)]
+    assume(check(wide))
 
 
 @pytest.mark.parametrize(

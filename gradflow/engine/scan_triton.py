@@ -32,6 +32,7 @@ from gradflow.surrogate import (
 
 triton: Any = importlib.import_module("triton") if find_spec("triton") else None
 tl: Any = importlib.import_module("triton.language") if triton else None
+constexpr: Any = tl.constexpr if triton else None
 
 ELEMENTS = 128
 """Elements of a program: one a thread, because a step's latency is what a scan waits for (not tuned)."""
@@ -103,7 +104,7 @@ def _multi_gaussian(x, constants):
 
 @compiled
 @no_type_check
-def _phi(x, constants, given, inside, kind: "tl.constexpr"):
+def _phi(x, constants, given, inside, kind: constexpr):
     if kind == "given":
         found = tl.load(given, mask=inside)
     elif kind == "triangle":
@@ -157,10 +158,10 @@ def _advance(
     done,
     weight_row,
     weight_column,
-    reads: "tl.constexpr",
-    is_gated: "tl.constexpr",
-    looks_ahead: "tl.constexpr",
-    elements: "tl.constexpr",
+    reads: constexpr,
+    is_gated: constexpr,
+    looks_ahead: constexpr,
+    elements: constexpr,
 ):
     at = tl.program_id(0).to(tl.int64) * elements + tl.arange(0, elements)
     inside = at < size
@@ -214,15 +215,15 @@ def _retreat(
     done,
     weight_row,
     weight_column,
-    kind: "tl.constexpr",
-    attached: "tl.constexpr",
-    reads: "tl.constexpr",
-    has_direct: "tl.constexpr",
-    has_arriving: "tl.constexpr",
-    is_gated: "tl.constexpr",
-    learns: "tl.constexpr",
-    looks_ahead: "tl.constexpr",
-    elements: "tl.constexpr",
+    kind: constexpr,
+    attached: constexpr,
+    reads: constexpr,
+    has_direct: constexpr,
+    has_arriving: constexpr,
+    is_gated: constexpr,
+    learns: constexpr,
+    looks_ahead: constexpr,
+    elements: constexpr,
 ):
     at = tl.program_id(0).to(tl.int64) * elements + tl.arange(0, elements)
     inside = at < size
