@@ -124,20 +124,48 @@ def test_one_gradient_alone(wanted, spans):
     assert_close(found[1], found[0], rtol=1e-12, atol=1e-13, why="order of sums")
 
 
-@pytest.mark.parametrize("through_u", [False, True])
+@pytest.mark.parametrize("reach", [None, 0, 2, 50])
 @pytest.mark.parametrize("name", TABLE)
-def test_observations_are_those_of_the_engine_on_cpu(name, through_u):
+def test_observations_are_those_of_the_engine_on_cpu(name, reach):
+    """And what it hands to a segment that goes on, and makes of the gradients that come back from there."""
     run = TABLE[name].net()(TABLE[name].x()).layers[0]
-    seen = []
+    taps = Taps(run.taps.spans, run.taps.weights.detach())
+    seen, found = [], []
     for engine in (gf.engine.fused, gf.engine.cuda):
         observation = gf.engine.Observation()
         drive = run.drive.detach().requires_grad_()
-        taps = Taps(run.taps.spans, run.taps.weights.detach())
-        trace = engine(drive, run.V, run.dynamics.detached(), taps, observation=observation)
-        ((trace.s * torch.arange(1.0, 1 + drive.shape[2])).sum() + through_u * trace.u.sum()).backward()
+        leak = run.dynamics.leak.detach().requires_grad_()
+        dynamics = replace(run.dynamics.detached(), leak=leak)
+        trace = engine(drive, run.V, dynamics, taps, observation=observation, reach=reach)
+        loss = (trace.s * torch.arange(1.0, 1 + drive.shape[2])).sum()
+        if reach is not None:
+            loss = loss + 1.5 * trace.carry.square().sum() + trace.tail.sum() + trace.u.sum()
+            found.append((trace.carry, trace.tail, *torch.autograd.grad(loss, (drive, leak))))
+        else:
+            found.append(torch.autograd.grad(loss, (drive, leak)))
         seen.append(observation)
     for measure in MEASURES:
         assert_close(seen[1].of(measure), seen[0].of(measure), rtol=1e-12, atol=1e-14, why="order of sums")
+    for got, want in zip(found[1], found[0], strict=True):
+        assert_close(got, want, rtol=1e-12, atol=1e-13, why="order of sums")
+
+
+@given(networks(), st.integers(1, 9))
+@settings(max_examples=40)
+def test_runs_in_segments_have_the_gradients_of_the_reference(case, every):
+    assume(case.norm is None or isinstance(case.norm, gf.LayerNorm) or not case.training)
+    net, x = case.net(), case.x()
+    if min(float((run.u - run.dynamics.threshold).detach().abs().min()) for run in net(x).layers) < 1e-9:
+        assume(False)
+    found = []
+    for options in ({"engine": gf.engine.reference}, {"engine": gf.engine.cuda, "checkpoint": every}):
+        loss = net(x, **options).outputs.square().sum()
+        grads = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
+        zeros = map(torch.zeros_like, net.parameters())
+        found.append([zero if g is None else g for g, zero in zip(grads, zeros, strict=True)])
+    scale = 1.0 + max(float(value.abs().max()) for value in found[0] if value.numel())
+    for got, want in zip(found[1], found[0], strict=True):
+        assert_close(got, want, rtol=1e-10, atol=1e-12 * scale, why="order of sums")
 
 
 def test_norms_of_faint_gradients_do_not_underflow():

@@ -34,7 +34,7 @@ def run_layer(
     on_cpu = drive.device.type == "cpu"
     reason = (unsupported if on_cpu else unsupported_on_cuda)(drive, dynamics)
     if reason is None:
-        return fused(drive, V, dynamics, taps, reach=reach) if on_cpu else cuda(drive, V, dynamics, taps)
+        return (fused if on_cpu else cuda)(drive, V, dynamics, taps, reach=reach)
     if reason not in _said:
         _said.add(reason)
         log.warning("the fused engine cannot run %s: the slower reference engine does", reason)

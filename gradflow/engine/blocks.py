@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradflow.engine.scan_torch import Ahead, Cells, Scans
-from gradflow.shapes import Sequence, Weights
+from gradflow.shapes import Past, Sequence, Step, Weights
 
 MIXED_STEPS = 16
 """Steps of a block of a mixture: sums inside it grow with them, products over the history shrink."""
@@ -98,13 +98,13 @@ class Bands:
         torch.mm(weights, future[:reach].flatten(1), out=mixed.flatten(1))
 
 
-def forward(drive: Sequence, layer: Layer) -> tuple[Sequence, Sequence]:
-    """Return the potentials u and spikes s of a layer; `drive` is contiguous."""
+def forward(drive: Sequence, layer: Layer) -> tuple[Sequence, Sequence, Step]:
+    """Return the potentials u and spikes s of a layer, and the c of its last step; `drive` is contiguous."""
     u, s = torch.empty_like(drive), torch.empty_like(drive)
     carry = torch.zeros_like(drive[0])
     if layer.V is not None and len(layer.spans) > 1:
         _forward_mixture(drive, u, s, carry, layer, layer.V.T)
-        return u, s
+        return u, s, carry
     span = layer.spans[0] if layer.spans else len(drive)
     for t0 in range(0, len(drive), span):
         t1 = min(len(drive), t0 + span)
@@ -120,7 +120,7 @@ def forward(drive: Sequence, layer: Layer) -> tuple[Sequence, Sequence]:
             reads=t0 > 0,
             ahead=None,
         )
-    return u, s
+    return u, s, carry
 
 
 def _forward_mixture(
@@ -158,7 +158,8 @@ class Adjoint:
     Attributes:
         g: ∂L/∂u[t].
         gated: gate[t] g[t], the same memory where there is no gate.
-        recurrent: Vᵀ Σ_d p_d gate g[t+d]; the memory of g, overwritten, unless it was to be kept.
+        recurrent: Vᵀ Σ_d p_d gate g[t+d], and what comes back from the segment that goes on from here; the
+            memory of g, overwritten, unless it was to be kept.
         held: Σ_d p_d gate g[t+d] of a mixture, else None.
         sums: ∂L/∂κ, ∂L/∂m, ∂L/∂r and ∂L/∂θ of each sample and neuron, or None where not asked for.
     """
@@ -174,12 +175,18 @@ def backward(
     u: Sequence,
     direct: Sequence | None,
     arriving: Sequence | None,
+    last: Step | None,
+    tail: Past | None,
     layer: Layer,
     *,
     learns: bool,
     keeps_recurrent: bool,
 ) -> Adjoint:
-    """Run the adjoint of `forward`; u, ∂L/∂s from above and ∂L/∂u from elsewhere are contiguous."""
+    """Run the adjoint of `forward`; all sequences are contiguous.
+
+    `direct` = ∂L/∂s from above and `arriving` = ∂L/∂u from elsewhere; from a segment that goes on from this
+    one `last` = ∂L/∂c[T−1] and `tail` = ∂L/∂s of the last steps, which counts as recurrent.
+    """
     g = torch.empty_like(u)
     mixture = layer.V is not None and len(layer.spans) > 1
     wide = u.dtype if u.device.type in WITHOUT_FLOAT64 else torch.float64
@@ -190,9 +197,15 @@ def backward(
         torch.empty_like(u) if mixture else None,
         torch.zeros((4, *u.shape[1:]), dtype=wide, device=u.device) if learns else None,
     )
-    carry = torch.zeros_like(u[0])
+    carry = torch.zeros_like(u[0]) if last is None else last.clone(memory_format=torch.contiguous_format)
+    border = len(u) if tail is None else len(u) - len(tail)
 
     def retreat(t0: int, t1: int, *, reads: bool, ahead: Ahead | None) -> None:
+        if tail is not None and t1 > border:
+            if not reads:
+                adjoint.recurrent[t0:t1].zero_()
+            reads, begun = True, max(t0, border)
+            adjoint.recurrent[begun:t1] += tail[begun - border : t1 - border]
         layer.scans.retreat(
             u[t0:t1],
             adjoint.recurrent[t0:t1],
@@ -213,17 +226,17 @@ def backward(
         for t1 in range(len(u), 0, -bands.length):
             t0 = max(0, t1 - bands.length)
             bands.spread(adjoint.gated[t1:], adjoint.held[t0:t1])
-            for last in range(t1, t0, -bands.stride):
-                first = max(t0, last - bands.stride)
+            for end in range(t1, t0, -bands.stride):
+                first = max(t0, end - bands.stride)
                 before = max(t0, first - bands.stride)
                 reads = first + layer.spans[0] < len(u)
                 if reads:
-                    product(adjoint.held[first:last], layer.V, 1.0, out=adjoint.recurrent[first:last])
+                    product(adjoint.held[first:end], layer.V, 1.0, out=adjoint.recurrent[first:end])
                 ahead = None
                 if first > t0:
                     weights = bands.within.T[before - t0 : first - t0, first - t0 : t1 - t0]
                     ahead = Ahead(weights, adjoint.gated[first:t1], adjoint.held[before:first])
-                retreat(first, last, reads=reads, ahead=ahead)
+                retreat(first, end, reads=reads, ahead=ahead)
         return adjoint
     span = layer.spans[0] if layer.spans else len(u)
     for t1 in range(len(u), 0, -span):

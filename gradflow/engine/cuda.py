@@ -40,6 +40,7 @@ class Plan:
     surrogate: Surrogate
     attached: bool
     observation: Observation | None
+    reach: int
     scans: Scans
 
 
@@ -85,6 +86,7 @@ def run_layer(
     taps: Taps,
     *,
     observation: Observation | None = None,
+    reach: int | None = None,
     scans: Scans | None = None,
 ) -> LayerTrace:
     """Run one layer over a whole sequence; arguments and result as `engine.fused`, on any device.
@@ -98,6 +100,7 @@ def run_layer(
         dynamics: see there.
         taps: see there.
         observation: see there.
+        reach: see there.
         scans: what runs the steps of a block (default: Triton on CUDA where it works, else plain torch).
 
     Raises:
@@ -112,8 +115,9 @@ def run_layer(
         raise ValueError(f"the fused engine cannot run {reason}; use engine=gradflow.engine.reference")
     scans = scans or scans_for(drive.device)
     spans = taps.spans if V is not None else ()
-    plan = Plan(spans, dynamics.surrogate, not dynamics.detach_reset, observation, scans)
-    u, s = _Layer.apply(  # type: ignore[no-untyped-call]
+    handed = -1 if reach is None else min(reach, len(drive))
+    plan = Plan(spans, dynamics.surrogate, not dynamics.detach_reset, observation, handed, scans)
+    u, s, carry, tail = _Layer.apply(  # type: ignore[no-untyped-call]
         drive,
         V,
         dynamics.leak,
@@ -124,22 +128,24 @@ def run_layer(
         taps.weights,
         plan,
     )
-    return LayerTrace(u, s, scans.engine)
+    return LayerTrace(u, s, scans.engine, carry, tail)
 
 
 class _Layer(torch.autograd.Function):
-    """The operation: drive, V, κ, m, r, θ, gate, p → u, s."""
+    """The operation: drive, V, κ, m, r, θ, gate, p → u, s, and where asked for c[T−1] and the last spikes."""
 
     @staticmethod
-    def forward(ctx: Any, drive: Tensor, V: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, drive: Tensor, V: Tensor | None, *rest: Any) -> tuple[Tensor | None, ...]:
         *coefficients, gate, weights, plan = rest
         ctx.set_materialize_grads(False)
         ctx.plan, ctx.taps = plan, _acting(plan.spans, weights, drive)
         layer = _layer(plan, ctx.taps, V, tuple(coefficients), gate, drive)
         with _current(drive.device):
-            u, s = blocks.forward(drive.contiguous(), layer)
+            u, s, carry = blocks.forward(drive.contiguous(), layer)
         ctx.save_for_backward(u, V, *coefficients, gate, weights)
-        return u, s
+        if plan.reach < 0:
+            return u, s, None, None
+        return u, s, carry, s[len(s) - plan.reach :].clone()
 
     @staticmethod
     @once_differentiable
@@ -148,19 +154,21 @@ class _Layer(torch.autograd.Function):
         plan: Plan = ctx.plan
         needs = ctx.needs_input_grad
         layer = _layer(plan, ctx.taps, V, tuple(coefficients), gate, u)
-        arriving, direct = (None if grad is None else grad.contiguous() for grad in grads)
+        arriving, direct, last, tail = (None if grad is None else grad.contiguous() for grad in grads)
         found: list[Tensor | None] = [None] * len(needs)
         with _current(u.device):
             adjoint = blocks.backward(
                 u,
                 direct,
                 arriving,
+                last,
+                tail,
                 layer,
                 learns=any(needs[2:6]),
                 keeps_recurrent=plan.observation is not None,
             )
             if plan.observation is not None:
-                seen = measure(u, direct, adjoint.recurrent, adjoint.g, layer.cells)
+                seen = measure(u, direct, adjoint.recurrent, adjoint.g, last, layer.cells)
                 plan.observation.measures = seen.numpy()
             found[0] = adjoint.g
             found[1], found[7] = _recurrent_gradients(

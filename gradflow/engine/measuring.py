@@ -10,7 +10,7 @@ from torch import Tensor
 from gradflow.engine.blocks import WITHOUT_FLOAT64
 from gradflow.engine.kernels.neuron import MEASURES, parts
 from gradflow.engine.scan_torch import Cells
-from gradflow.shapes import Sequence
+from gradflow.shapes import Sequence, Step
 from gradflow.surrogate import TAIL
 
 CHUNK = 2**22
@@ -19,12 +19,13 @@ CHUNK = 2**22
 
 @torch.no_grad()
 def measure(
-    u: Sequence, direct: Sequence | None, recurrent: Sequence, g: Sequence, cells: Cells
+    u: Sequence, direct: Sequence | None, recurrent: Sequence, g: Sequence, last: Step | None, cells: Cells
 ) -> Float[Tensor, "time batch measure"]:
     """Return the measures named in `MEASURES`, in float64 on CPU.
 
     Eight norms of ∂L/∂u[t], ∂L/∂s[t] and their parts, then the shares of neurons whose g is 0, that fire, and
-    that are in the surrogate's window. `direct` = ∂L/∂s from above, `recurrent` = Vᵀ Σ_d p_d gate g[t+d].
+    that are in the surrogate's window. `direct` = ∂L/∂s from above, `recurrent` = Vᵀ Σ_d p_d gate g[t+d],
+    `last` = ∂L/∂c[T−1] from a segment that goes on from this one.
     """
     found = torch.empty(*u.shape[:2], len(MEASURES), dtype=torch.float64)
     steps = max(1, CHUNK // u[0].numel())
@@ -32,6 +33,8 @@ def measure(
         t1 = min(len(u), t0 + steps)
         later = torch.zeros_like(u[t0:t1])
         later[: len(g) - t0 - 1] = g[t0 + 1 : t1 + 1]
+        if last is not None and t1 == len(g):
+            later[-1] = last
         above = None if direct is None else direct[t0:t1]
         found[t0:t1] = _measure(u[t0:t1], above, recurrent[t0:t1], later, g[t0:t1], cells)
     return found

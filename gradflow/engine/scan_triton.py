@@ -319,7 +319,9 @@ def retreat(
 ) -> None:
     """Run the adjoint of `advance`; arguments as `scan_torch.retreat`, all contiguous."""
     kind, numbers = _constants(cells.surrogate)
-    given = cells.surrogate.derivative(u - cells.coefficients[3]) if kind == "given" else u
+    given = u
+    if kind == "given":
+        given = cells.surrogate.derivative(u - cells.coefficients[3]).to(u.dtype).contiguous()
     tensors = (
         u,
         recurrent,
