@@ -57,10 +57,9 @@ def layer(kind=torch.float64, *, steps=40, batch=6, neurons=70, seed=0, drive=0.
 
 def gradients(engine, drive, V, dynamics, spans, weights):
     """Return u and the gradients of a weighted sum of u and s for drive, V and the weights."""
-    leaves = [
-        value.clone().requires_grad_() for value in (drive, V, torch.tensor(weights, dtype=drive.dtype))
-    ]
+    leaves = [value.clone().requires_grad_() for value in (drive, V, drive.new_tensor(weights))]
     trace = engine(leaves[0], leaves[1], dynamics, Taps(spans, leaves[2]))
-    loss = (trace.s * torch.linspace(-1, 1, trace.s.shape[2], dtype=drive.dtype)).sum() + (trace.u**2).sum()
+    factors = torch.linspace(-1, 1, trace.s.shape[2]).to(drive)
+    loss = (trace.s * factors).sum() + (trace.u**2).sum()
     grads = torch.autograd.grad(loss, leaves, allow_unused=True)
     return trace, [torch.zeros_like(x) if g is None else g for g, x in zip(grads, leaves, strict=True)]
