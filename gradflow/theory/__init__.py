@@ -1,9 +1,10 @@
-"""Predictions from recorded moments: bound, characteristic root, mean square. Knows no network."""
+"""Predictions from local factors and their moments, rung by rung. Knows no network."""
 
 from gradflow.theory.bound import bound, product_bound
 from gradflow.theory.mean_square import mean_square, mean_square_curve
 from gradflow.theory.residual import curve_residual, residual
 from gradflow.theory.root import characteristic_root, impulse_log, log_root
+from gradflow.theory.variance import variance_curve, variance_propagation
 
 __all__ = [
     "bound",
@@ -15,4 +16,6 @@ __all__ = [
     "mean_square_curve",
     "product_bound",
     "residual",
+    "variance_curve",
+    "variance_propagation",
 ]
