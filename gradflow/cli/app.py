@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from gradflow.cli.bench import bench
 from gradflow.cli.figures import figures
 from gradflow.cli.options import Verbose
 from gradflow.cli.tasks import tasks
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(figures)
 app.command()(tasks)
+app.command()(bench)
 
 
 def _show_version(wanted: bool) -> bool:
