@@ -6,8 +6,8 @@
 from gradflow.engine.automatic import run_layer as automatic
 from gradflow.engine.cuda import run_layer as cuda
 from gradflow.engine.currents import spike_linear
-from gradflow.engine.fused import Observation
 from gradflow.engine.fused import run_layer as fused
+from gradflow.engine.observation import Observation
 from gradflow.engine.observing import Observing
 from gradflow.engine.reference import run_layer as reference
 from gradflow.engine.segments import LayerState, run_segment

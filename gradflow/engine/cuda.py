@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gradflow.engine import blocks, operands
-from gradflow.engine.fused import Observation, gate_gradient
+from gradflow.engine.fused import gate_gradient
 from gradflow.engine.fused import unsupported as unsupported_on_cpu
 from gradflow.engine.measuring import measure
+from gradflow.engine.observation import Observation
 from gradflow.engine.scan_torch import TORCH, Cells, Scans
 from gradflow.engine.trace import LayerTrace
 from gradflow.neurons.dynamics import Dynamics

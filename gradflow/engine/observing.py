@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradflow.engine.automatic import run_layer as automatic
-from gradflow.engine.fused import Observation, unsupported
-from gradflow.engine.fused import run_layer as fused
+from gradflow.engine.automatic import unfused
+from gradflow.engine.observation import Observation
 from gradflow.engine.trace import LayerTrace
 from gradflow.neurons.dynamics import Dynamics
 from gradflow.recurrence import Taps
@@ -16,7 +16,7 @@ from gradflow.shapes import Sequence
 
 @dataclass
 class Observing:
-    """The fused engine with an observation for each layer, in the order in which layers run.
+    """The fused engine of the device with an observation for each layer, in the order in which layers run.
 
     Attributes:
         observations: filled by the backward pass; None for a layer that could not be fused.
@@ -36,9 +36,7 @@ class Observing:
         reach: int | None = None,
     ) -> LayerTrace:
         """Run one layer, and note what its adjoint will measure."""
-        observation = None if unsupported(drive, dynamics) else Observation()
+        observation = None if unfused(drive, dynamics) else Observation()
         if not self.complete:
             self.observations.append(observation)
-        if observation is None:
-            return automatic(drive, V, dynamics, taps, reach=reach)
-        return fused(drive, V, dynamics, taps, observation=observation, reach=reach)
+        return automatic(drive, V, dynamics, taps, observation=observation, reach=reach)
