@@ -66,7 +66,7 @@ def jacobian_products(
     Cost: 2 H³ T operations per sample, on as many threads as torch uses; (3 max span + 12) H² × 8 bytes per
     sample in a chunk, two thirds of which only rows with an exponent per element touch.
     """
-    found = source if isinstance(source, Transition) else _run(source, batch, span_mode)
+    found = transition_from(source, batch, span_mode, "jacobian_products")
     wanted = tuple(MatrixNorm(norm) for norm in norms)
     if not wanted:
         raise ValueError("norms=(): expected MatrixNorm.FROBENIUS, MatrixNorm.SPECTRAL or both")
@@ -81,18 +81,32 @@ def jacobian_products(
     return data
 
 
-def _run(source: object, batch: BatchLike | None, span_mode: SpanMode | None) -> Transition:
+def transition_from(
+    source: object, batch: BatchLike | None, span_mode: SpanMode | None, caller: str
+) -> Transition:
+    """Return the source if it is a transition, else the local Jacobians of the network run on the batch.
+
+    Raises ValueError, in the name of `caller`, for a network without a batch.
+    """
+    if isinstance(source, Transition):
+        return source
     if batch is None:
-        raise ValueError("jacobian_products(net): give the batch to run it on, as task.sample(8)")
+        raise ValueError(f"{caller}(net): give the batch to run it on, as task.sample(8)")
     return local_jacobians(source, batch, span_mode=span_mode)  # type: ignore[arg-type]
+
+
+def end_of(end: int, steps: int) -> int:
+    """Return the end time as an index from 0, refusing one outside the sequence."""
+    last = end + steps if end < 0 else end
+    if not 0 <= last < steps:
+        raise ValueError(f"end={end}: the sequence has {steps} steps, expected −{steps} … {steps - 1}")
+    return last
 
 
 def _layer_dataset(layer: AnyTransition, end: int, norms: tuple[MatrixNorm, ...], budget: int) -> xr.Dataset:
     """Sweep one layer, chunk by chunk, and label the result."""
     steps, samples, neurons = size_of(layer)
-    last = end + steps if end < 0 else end
-    if not 0 <= last < steps:
-        raise ValueError(f"end={end}: the sequence has {steps} steps, expected −{steps} … {steps - 1}")
+    last = end_of(end, steps)
     swept = sweep_layer(layer, last, MatrixNorm.SPECTRAL in norms, budget)
     shares = swept.counts / neurons**2
     variables = {
