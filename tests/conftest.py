@@ -2,6 +2,7 @@
 
 import jaxtyping
 import pytest
+import threadpoolctl
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -17,6 +18,7 @@ settings.register_profile(
 settings.load_profile("gradflow")
 # the matrices here are tiny: a second thread only waits for the first
 torch.set_num_threads(1)
+threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 @pytest.fixture
