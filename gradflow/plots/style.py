@@ -35,7 +35,7 @@ def ordered_colours(count: int) -> Sequence[Colour]:
     They are taken from viridis (van der Walt & Smith 2015), whose lightness grows evenly.
 
     >>> [round(sum(colour) / 3, 2) for colour in ordered_colours(3)]
-    [0.2, 0.4, 0.55]
+    [0.2, 0.4, 0.53]
     """
     places = [DARKEST + (LIGHTEST - DARKEST) * k / max(count - 1, 1) for k in range(count)]
     viridis = mpl.colormaps["viridis"]
