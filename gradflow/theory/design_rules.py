@@ -145,7 +145,7 @@ def temperature_horizons(
 ) -> xr.Dataset:
     """Return how far an adaptive skip layer reaches while its softmax sharpens.
 
-    With p = softmax(c / τ) over the spans 1 … D: `horizon` (temperature) in steps, `rate` in nats per step, and
+    With p = softmax(c / τ) over the spans 1 … D: `horizon` (temperature), in steps; `rate`, in nats per step;
     `spans_used` = 1 / Σ p², the number of spans that an even mixture of the same Σ p² has; `horizon_hard` and
     `rate_hard` are those of the one span of the largest c, which evaluation uses. A soft mixture splits the
     weight, Σ p_d² < 1: at the start the gradient sees far less recurrence than the hard span will give it.
