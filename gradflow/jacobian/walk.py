@@ -23,13 +23,13 @@ def element_bytes(layer: AnyTransition, last: int) -> int:
 
 
 def chunks(name: str, samples: int, rows: int, row_bytes: int, budget: int) -> list[tuple[slice, slice]]:
-    """Cut samples, and the rows of one sample where need be, into parts of at most `budget` bytes.
+    """Cut samples, and the rows (or groups of rows) of one sample where need be, to fit the budget.
 
     Raises ValueError, with what it takes, where not even one row fits.
     """
     fit = budget // row_bytes
     if fit < 1:
-        raise ValueError(f"{name}(memory_budget={budget}): expected at least {row_bytes} bytes for one row")
+        raise ValueError(f"{name}(memory_budget={budget}): expected at least {row_bytes} bytes")
     if fit >= rows:
         step = fit // rows
         return [(slice(k, min(k + step, samples)), slice(0, rows)) for k in range(0, samples, step)]
@@ -80,7 +80,7 @@ class Walk:
         self,
         t: int,
         active: int,
-        start: Float[np.ndarray, "row neuron"] | None = None,
+        start: Float[np.ndarray, "*sample row neuron"] | None = None,
         *,
         above: Scaled | None = None,
         parts: int | None = None,
@@ -90,7 +90,7 @@ class Walk:
         Args:
             t: the time to come to.
             active: rows under way, those that start now included.
-            start: rows that start at t, in part 0.
+            start: rows that start at t, in part 0, the same for all samples or some for each.
             above: what other layers add to D[t].
             parts: how many parts can differ from zero by now (default: all).
         """
@@ -106,9 +106,8 @@ class Walk:
             scaled.add(D.m, D.e, above.m, above.e, active)
         scaled.advance(P.m, P.e, D.m, D.e, *self.local(t), 1.0, active)
         if start is not None:
-            self.P[0, :, active - len(start) : active] = Scaled.of(
-                np.broadcast_to(start, (P.m.shape[1], *start.shape))
-            )
+            rows = np.broadcast_to(start, (self.P.m.shape[1], *start.shape[-2:]))
+            self.P[0, :, active - rows.shape[1] : active] = Scaled.of(rows)
 
     def store(self, t: int, active: int, parts: int | None = None) -> None:
         """Keep R[t] for the steps that read it; to be called once after `advance`."""
