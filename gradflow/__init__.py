@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from gradflow import analysis, engine, jacobian, plots, seeds, tasks, theory
     from gradflow.analysis import curve_band, fit_decay, horizon_at, zero_summary
     from gradflow.conventions import Conventions
-    from gradflow.jacobian import MatrixNorm, dense_products, jacobian_products
+    from gradflow.jacobian import (
+        MatrixNorm,
+        count_routes,
+        dense_products,
+        jacobian_products,
+        lag_matrix,
+        path_products,
+    )
     from gradflow.network import RecurrentSNN, Run
     from gradflow.neurons import GLIF, LIF, PLIF, Reset
     from gradflow.norms import BatchNorm, LayerNorm
@@ -52,7 +59,14 @@ _HOME = {
     "gradflow.recording": ("Keep", "record"),
     "gradflow.storage": ("save", "load"),
     "gradflow.transition": ("Transition", "LayerTransition", "DenseTransition", "local_jacobians"),
-    "gradflow.jacobian": ("MatrixNorm", "jacobian_products", "dense_products"),
+    "gradflow.jacobian": (
+        "MatrixNorm",
+        "jacobian_products",
+        "dense_products",
+        "path_products",
+        "count_routes",
+        "lag_matrix",
+    ),
     "gradflow.analysis": ("fit_decay", "horizon_at", "curve_band", "zero_summary"),
 }
 _WHERE = {name: home for home, names in _HOME.items() for name in names}
@@ -90,6 +104,7 @@ __all__ = [
     "Triangle",
     "Vanilla",
     "analysis",
+    "count_routes",
     "curve_band",
     "dense_products",
     "engine",
@@ -97,8 +112,10 @@ __all__ = [
     "horizon_at",
     "jacobian",
     "jacobian_products",
+    "lag_matrix",
     "load",
     "local_jacobians",
+    "path_products",
     "plots",
     "record",
     "save",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from test_paths import layer
 
 import gradflow as gf
-from gradflow.jacobian.lag_matrix import lag_matrix
+from gradflow import lag_matrix
 from gradflow.jacobian.walk import element_bytes
 from gradflow.transition import DenseTransition, LayerTransition, Transition
 

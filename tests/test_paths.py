@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradflow as gf
+from gradflow import count_routes, path_products
 from gradflow.jacobian import splits
-from gradflow.jacobian.paths import path_products
-from gradflow.jacobian.routes import count_routes
 from gradflow.jacobian.walk import Walk, element_bytes
 from gradflow.transition import DenseTransition, LayerTransition, Transition
 
