@@ -168,7 +168,7 @@ class RecurrentSNN(nn.Module):
         layers = self.recurrent_layers()
         check_inputs(x, layers[0].linear.in_features, self.output.weight)
         mode = SpanMode(span_mode or (SpanMode.SOFT if self.training else SpanMode.HARD))
-        masks = self._masks(x, generator)
+        masks = self.dropout_masks(x, generator)
         runs: list[LayerRun] = []
         if checkpoint is None:
             below = x
@@ -185,7 +185,7 @@ class RecurrentSNN(nn.Module):
         logits = Readout(readout or self.readout).logits(outputs)
         return Run(logits, outputs, tuple(runs), mode, " | ".join(dict.fromkeys(run.engine for run in runs)))
 
-    def _masks(self, x: Inputs, generator: torch.Generator | None) -> list[Tensor | None]:
+    def dropout_masks(self, x: Inputs, generator: torch.Generator | None) -> list[Tensor | None]:
         """Draw the dropout masks of all layers, or none outside training."""
         if not self.training or self.dropout == 0.0:
             return [None] * len(self.hidden)

@@ -20,7 +20,10 @@ from torch import Tensor
 from gradflow.conventions import Conventions, conventions_of
 from gradflow.engine import Engine, automatic
 from gradflow.layer import LayerRun
+from gradflow.links import ReadoutLink, Link, require_fit
 from gradflow.network import RecurrentSNN, Run
+from gradflow.norms import BatchNormParameters, NormParameters
+from gradflow.readout import Readout
 from gradflow.recurrence import SpanMode
 from gradflow.tasks.base import Batch
 
@@ -95,10 +98,29 @@ class DenseTransition:
 
 @dataclass(frozen=True)
 class Transition:
-    """The local Jacobians of all layers of one run, and the conventions they were computed under."""
+    """The local Jacobians of all layers of one run, and the conventions they were computed under.
+
+    Attributes:
+        layers: from the inputs to the readout.
+        conventions: of the run.
+        links: the feed-forward way into each layer, or None where it is not known: then layers can be
+            looked at one by one, not as a stack.
+        readout: the way from the last layer to the logits, or None.
+        unlinked: why there are no links.
+
+    Raises ValueError for links or a readout that do not fit the layers.
+    """
 
     layers: tuple[LayerTransition | DenseTransition, ...]
     conventions: Mapping[str, str | int | float] = field(default_factory=dict)
+    links: tuple[Link, ...] | None = None
+    readout: ReadoutLink | None = None
+    unlinked: str = "it was made without any"
+
+    def __post_init__(self) -> None:
+        if self.links is not None:
+            shapes = [layer.a.shape for layer in self.layers if isinstance(layer, LayerTransition)]
+            require_fit(self.links, self.readout, shapes, len(self.layers))
 
 
 BatchLike: TypeAlias = Batch | Float[Tensor, "time batch input"]
@@ -123,7 +145,47 @@ def local_jacobians(
     inputs, provenance = inputs_of(batch, net)
     run = net(inputs, span_mode=span_mode, engine=engine, generator=net.mask_generator())
     found = transition_of(run, conventions_of(net, run, provenance=provenance))
-    return replace(found, conventions={**provenance, **found.conventions})
+    conventions = {**provenance, **found.conventions}
+    if any(layer.norm_statistics is not None for layer in run.layers):
+        return replace(found, conventions=conventions, unlinked=COUPLED)
+    masks = net.dropout_masks(inputs, net.mask_generator())
+    links = tuple(
+        link_of(layer.linear.weight, layer.norm, mask, layer_run)
+        for layer, mask, layer_run in zip(net.recurrent_layers(), masks, run.layers, strict=True)
+    )
+    readout = ReadoutLink(as_array(net.output.weight), placement_of(net.readout, len(inputs)))
+    return replace(found, conventions=conventions, links=links, readout=readout)
+
+
+COUPLED = (
+    "batch norm in training couples the samples of a batch, so that no sample has a link of its own; "
+    "use net.eval(), whose running averages make it a diagonal, or LayerNorm()"
+)
+
+
+def link_of(weight: Tensor, norm: NormParameters | None, mask: Tensor | None, run: LayerRun) -> Link:
+    """Return the Jacobian of one layer's current, in float64."""
+    factor = None if mask is None else mask.double()
+    normed = deviation = None
+    if norm is not None:
+        scale = norm.scale.double()[None]
+        if isinstance(norm, BatchNormParameters):
+            scale = scale / torch.sqrt(norm.running_variance.double() + norm.epsilon)
+        else:
+            centred = run.linear.double() - run.linear.double().mean(dim=2, keepdim=True)
+            sigma = torch.sqrt(centred.square().mean(dim=2, keepdim=True) + norm.epsilon)
+            normed, deviation = as_array(centred / sigma), as_array(sigma[..., 0])
+        factor = scale if factor is None else scale * factor
+    return Link(as_array(weight), None if factor is None else as_array(factor), normed, deviation)
+
+
+def placement_of(readout: Readout, steps: int) -> Float[np.ndarray, " time"]:
+    """Return ω[t], how much the outputs of each step count in the logits.
+
+    >>> placement_of(Readout.LAST, 3).tolist()
+    [0.0, 0.0, 1.0]
+    """
+    return as_array(readout.logits(torch.eye(steps, dtype=torch.float64)[:, None])[0])
 
 
 @torch.no_grad()
