@@ -17,8 +17,11 @@ if TYPE_CHECKING:
         dense_products,
         jacobian_products,
         lag_matrix,
+        logit_sensitivity,
         path_products,
+        stack_products,
     )
+    from gradflow.links import Link, ReadoutLink
     from gradflow.network import RecurrentSNN, Run
     from gradflow.neurons import GLIF, LIF, PLIF, Reset
     from gradflow.norms import BatchNorm, LayerNorm
@@ -58,6 +61,7 @@ _HOME = {
     "gradflow.conventions": ("Conventions",),
     "gradflow.recording": ("Keep", "record"),
     "gradflow.storage": ("save", "load"),
+    "gradflow.links": ("Link", "ReadoutLink"),
     "gradflow.transition": ("Transition", "LayerTransition", "DenseTransition", "local_jacobians"),
     "gradflow.jacobian": (
         "MatrixNorm",
@@ -66,6 +70,8 @@ _HOME = {
         "path_products",
         "count_routes",
         "lag_matrix",
+        "stack_products",
+        "logit_sensitivity",
     ),
     "gradflow.analysis": ("fit_decay", "horizon_at", "curve_band", "zero_summary"),
 }
@@ -85,10 +91,12 @@ __all__ = [
     "Keep",
     "LayerNorm",
     "LayerTransition",
+    "Link",
     "MatrixNorm",
     "MultiGaussian",
     "NoRecurrence",
     "Readout",
+    "ReadoutLink",
     "Rectangle",
     "RecurrentSNN",
     "Reset",
@@ -115,11 +123,13 @@ __all__ = [
     "lag_matrix",
     "load",
     "local_jacobians",
+    "logit_sensitivity",
     "path_products",
     "plots",
     "record",
     "save",
     "seeds",
+    "stack_products",
     "tasks",
     "theory",
     "zero_summary",
