@@ -2,11 +2,16 @@
 
 from gradflow.theory.bound import bound, product_bound
 from gradflow.theory.mean_square import mean_square, mean_square_curve
+from gradflow.theory.moments import Moments, second_moments
 from gradflow.theory.residual import curve_residual, residual
 from gradflow.theory.root import characteristic_root, impulse_log, log_root
+from gradflow.theory.transfer import transfer_operator
+from gradflow.theory.transfer_curve import transfer_curve
+from gradflow.theory.transfer_rate import transfer_rate, transfer_rate_arnoldi
 from gradflow.theory.variance import variance_curve, variance_propagation
 
 __all__ = [
+    "Moments",
     "bound",
     "characteristic_root",
     "curve_residual",
@@ -16,6 +21,11 @@ __all__ = [
     "mean_square_curve",
     "product_bound",
     "residual",
+    "second_moments",
+    "transfer_curve",
+    "transfer_operator",
+    "transfer_rate",
+    "transfer_rate_arnoldi",
     "variance_curve",
     "variance_propagation",
 ]
