@@ -20,7 +20,7 @@ from torch import Tensor
 from gradflow.conventions import Conventions, conventions_of
 from gradflow.engine import Engine, automatic
 from gradflow.layer import LayerRun
-from gradflow.links import ReadoutLink, Link, require_fit
+from gradflow.links import Link, ReadoutLink, require_fit
 from gradflow.network import RecurrentSNN, Run
 from gradflow.norms import BatchNormParameters, NormParameters
 from gradflow.readout import Readout
