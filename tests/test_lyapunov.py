@@ -115,7 +115,8 @@ def test_exponents_are_the_slopes_of_the_singular_values(spans):
     # products end in other norms than those of aligned directions: a few nats, whatever the length,
     # the most for the last of the H values that one block shows of the state
     assert_close(found.exponent[0, 0], logs / steps, atol=8 / steps, why="8 nats at the ends")
-    assert_close(found.exponent.sum(), logs.sum() / steps, atol=10 / steps, why="1.2 nats for each of 8")
+    if spans == (1,):  # all of the state: both are the log of one determinant
+        assert_close(found.exponent.sum(), logs.sum() / steps, atol=1e-10, why="rounding of logs")
 
 
 def test_exponents_do_not_depend_on_the_start_and_seeds_repeat():
