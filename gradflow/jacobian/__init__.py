@@ -5,6 +5,7 @@ from gradflow.jacobian.lags import lag_matrix
 from gradflow.jacobian.paths import path_products
 from gradflow.jacobian.products import MatrixNorm, jacobian_products
 from gradflow.jacobian.routes import count_routes
+from gradflow.jacobian.spectrum import singular_values
 from gradflow.jacobian.stack import logit_sensitivity, stack_products
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "jacobian_products",
     "lag_matrix",
     "logit_sensitivity",
+    "lyapunov_exponents",
     "path_products",
+    "singular_values",
     "stack_products",
 ]
