@@ -2,6 +2,7 @@
 
 from gradflow.jacobian.dense import dense_products, dense_sensitivity, dense_stack
 from gradflow.jacobian.lags import lag_matrix
+from gradflow.jacobian.lyapunov import lyapunov_exponents
 from gradflow.jacobian.paths import path_products
 from gradflow.jacobian.products import MatrixNorm, jacobian_products
 from gradflow.jacobian.routes import count_routes
