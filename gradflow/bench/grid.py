@@ -39,6 +39,7 @@ class Grid:
         base: T, H and batch where they are not varied.
         budget: seconds for the rounds of one subject at one point.
         patience: a step expected to take longer, in seconds, is left out.
+        memory_everywhere: measure the fused engine's memory at every point, or at the base only.
     """
 
     steps: tuple[int, ...] = (100, 196, 392, 784, 1568, 3136)
@@ -50,6 +51,7 @@ class Grid:
     rate: float = RATE
     budget: float = 1.5
     patience: float = 8.0
+    memory_everywhere: bool = True
 
     def workloads(self) -> list[Workload]:
         """Return every point once, small before large."""
@@ -77,6 +79,7 @@ QUICK = Grid(
     base=(100, 64, 16),
     budget=0.3,
     patience=2.0,
+    memory_everywhere=False,
 )
 """The same in about a minute: small enough that fixed costs show, so not what to quote."""
 
@@ -104,7 +107,7 @@ def run_grid(grid: Grid, *, progress: Progress = silent) -> list[dict[str, Any]]
         progress(done, 2 * len(points), point.label)
         rows += measure(point.at_rate(grid.rate), paces, grid)
         gc.collect()
-    wanted = [row for row in rows if row["seconds"] and (row["subject"] == FUSED or _compared(row, grid))]
+    wanted = [row for row in rows if row["seconds"] and _weighed(row, grid)]
     add_memory(wanted, len(points), progress)
     return rows
 
@@ -166,9 +169,11 @@ def _row(subject: str, work: Workload, reason: str, rounds: Rounds) -> dict[str,
     return row
 
 
-def _compared(row: dict[str, Any], grid: Grid) -> bool:
-    """Say whether memory of another subject than the fused engine is measured too: at the base."""
+def _weighed(row: dict[str, Any], grid: Grid) -> bool:
+    """Say whether memory is measured: every network's at the base, the fused engine's elsewhere if wanted."""
     at = (row["steps"], row["hidden"][-1], row["batch"]) == grid.base
+    if row["subject"] == FUSED:
+        return at or grid.memory_everywhere
     return at and row["subject"] not in (FLOOR, FLOOR_WHOLE)
 
 

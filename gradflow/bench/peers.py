@@ -10,7 +10,8 @@ the whole sequence at once, which is faster than step by step.
 - **SpikingJelly** `LinearRecurrentContainer` around `LIFNode`, multi-step: its recurrence is a linear map of
   (x[t], y[t−1]), so the currents pass through one more matrix, set to the identity and learned: it computes
   2 H² a step where others need H². Soft attached reset, inputs not decayed, `PiecewiseQuadratic(1)`, which
-  is the triangle. Same network, same spikes.
+  is the triangle. Same network, same spikes. It takes x[t] out of the sequence by an index, whose backward
+  pass fills a whole sequence with zeros at every step: its cost grows with T².
 - **norse** `LIFRecurrentCell` with autapses: hard detached reset, no bias (the cell has none), and the
   feed-forward product in every step (the cell contains it). dt/τ_mem = 0.5 with doubled weights gives
   α = 0.5, dt/τ_syn = 1 removes the synapse's own memory; surrogate `triangle`. Same spikes as gradflow's LIF

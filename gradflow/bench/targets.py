@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from gradflow.bench.calibration import Activity, activity
 from gradflow.bench.grid import RATE
@@ -179,7 +180,10 @@ def jacobian(of: Shape) -> list[Target]:
         "single": square_products(of.steps * of.samples, 1, of.width),
         "stacked": square_products(of.steps, of.samples, of.width),
     }
-    rounds = interleave(jobs, budget=of.budget, most=of.most)
+    with threadpool_limits(
+        torch.get_num_threads(), user_api="blas"
+    ):  # numpy's threads, which torch does not set
+        rounds = interleave(jobs, budget=of.budget, most=of.most)
     name = f"Jacobian products, H = {of.width}, T = {of.steps}, {of.samples} samples, float64"
     words = {"both": "Frobenius and spectral norm", "frobenius": "Frobenius norm"}
     return [

@@ -90,6 +90,8 @@ def interleave(
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     collecting = gc.isenabled()
     gc.disable()
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked through again and again
     try:
         for turn in range(most):
             for name, job in jobs.items():
@@ -98,6 +100,7 @@ def interleave(
                     gc.collect()
                     seconds[name].append(seconds_of(job))
     finally:
+        gc.unfreeze()
         if collecting:
             gc.enable()
     return Rounds(seconds)
