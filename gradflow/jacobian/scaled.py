@@ -56,8 +56,8 @@ class Scaled:
         return Scaled.of(parts.sum(axis=axis), np.squeeze(top, axis))
 
     def over(self, other: "Scaled") -> Float[np.ndarray, "*axes"]:
-        """Return self / other as plain numbers, NaN where other is zero."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        """Return self / other as plain numbers (0 and ∞ beyond their range), NaN where other is zero."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             shift = np.clip(self.e - other.e, -4000, 4000).astype(np.int32)
             return np.where(other.m == 0.0, np.nan, np.ldexp(self.m / other.m, shift))
 
@@ -124,9 +124,10 @@ def mix(
                     for c in range(first, last + 1):
                         m, e = Rm[slots[i], c, b, r], Re[slots[i], c, b, r]
                         for j in range(n):
-                            down = max(e[j] + shift[i] - top[j], -1000)
+                            down = e[j] + shift[i] - top[j]
                             # what is 2^1000 smaller is beyond the digits of a sum
-                            unit = np.int64((down + 1023) << 52).view(np.float64)
+                            unit = np.int64((max(down, -1000) + 1023) << 52).view(np.float64)
+                            unit = unit if down >= -1000 else 0.0
                             total[j] += unit * (factor[i] * m[j])
                 for j in range(n):
                     Dm[k, b, r, j], De[k, b, r, j] = normal(total[j], top[j])
