@@ -34,17 +34,17 @@ def matrices(layer, sample, last):
 
 
 def curves(layer, last):
-    """Return log Frobenius, log spectral (lag, sample) and counts (lag, sample, zero/float32/float64)."""
+    """Return log Frobenius, log spectral (lag, sample) and counts (lag, sample, zero and formats)."""
     samples = (layer.jacobians if isinstance(layer, DenseTransition) else layer.a).shape[1]
     logs = np.full((2, last + 1, samples), -np.inf)
-    counts = np.zeros((last + 1, samples, 3))
+    counts = np.zeros((last + 1, samples, 5))
     with mpmath.workdps(DIGITS):
         for b in range(samples):
             for n, P in enumerate(matrices(layer, b, last)):
                 sizes = np.abs(P)
                 top = sizes.max()
                 counts[n, b, 0] = np.sum(sizes == 0)
-                for k, exponent in ((1, -150), (2, -1075)):
+                for k, exponent in ((1, -25), (2, -134), (3, -150), (4, -1075)):
                     counts[n, b, k] = np.sum(sizes <= mpmath.ldexp(1, exponent)) - counts[n, b, 0]
                 if top != 0:
                     scaled = (P / top).astype(float)

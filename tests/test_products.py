@@ -23,7 +23,8 @@ from gradflow.transition import DenseTransition, LayerTransition, Transition
 
 AGREED = 1e-9  # the issue's: relative, on norms; that is absolute on their logs
 LONG = 1e-11  # a few hundred to a thousand roundings of 1e-16 each, and the spectral residual of 1e-12
-NAMES = {"log_frobenius", "log_spectral", "share_structural", "share_float32", "share_float64", "at_risk"}
+SHARES = tuple(f"share_{kind}" for kind in ("structural", "float16", "bfloat16", "float32", "float64"))
+NAMES = {"log_frobenius", "log_spectral", "at_risk", *SHARES}
 
 
 def layer(
@@ -57,7 +58,7 @@ def check_exact(transition, *, end=-1, tolerance=LONG):
     frobenius, spectral, counts = curves(transition, last)
     assert_close(found.log_frobenius[0].T, frobenius, atol=tolerance, rtol=1e-13, why="rounding per step")
     assert_close(found.log_spectral[0].T, spectral, atol=tolerance, rtol=1e-13, why="rounding per step")
-    for k, name in enumerate(("share_structural", "share_float32", "share_float64")):
+    for k, name in enumerate(SHARES):
         assert_equal(np.rint(found[name][0].T * found.neurons.item() ** 2), counts[..., k])
     return found
 

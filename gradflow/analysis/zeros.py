@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from gradflow.analysis.schema import Lags, labelled, lag_values, ordered
 
-FORMATS = ("float32", "float64")
+FORMATS = ("float16", "bfloat16", "float32", "float64")
 ALL = 1.0 - 1e-12
 """A share above this is all of them: one element of a layer of 10⁵ neurons is 10⁻¹⁰ of the matrix."""
 
@@ -69,15 +69,24 @@ def exact_zero_lag(norms: xr.DataArray) -> xr.DataArray:
 
 
 def zero_summary(prod: xr.Dataset) -> xr.Dataset:
-    """Return where a product is nothing but zeros, by structure and in float32 and float64.
+    """Return where a product is nothing but zeros, by structure and in each number format.
 
-    Shares (…, layer, lag), means over samples: `share_structural` (exact by structure), `share_float32` and
-    `share_float64` (lost to underflow in that format alone). Lags in steps, NaN where it does not happen
-    within the record: `lag_structural`, `lag_float32`, `lag_float64` (…, layer), from which, for good, every
-    element of every sample is zero by structure, or by structure or underflow in that format; with the
-    ending `_samples` (…, layer, sample) the same for each sample.
+    An element is zero in a format if the format's nearest number, ties going to the even one, is 0: if it is
+    at most half of the smallest subnormal number, which is 2⁻²⁵ in float16, 2⁻¹³⁴ in bfloat16, 2⁻¹⁵⁰ in
+    float32 and 2⁻¹⁰⁷⁵ in float64. Backpropagation in that format "returns zero" at a lag if every element of
+    the product of every sample is zero in it, for a gradient of 1 at the end; a loss scaled by 2^k gains k
+    powers of two. The exact product is rounded, once: arithmetic that rounds at every step, or flushes
+    subnormal numbers to 0, loses it some steps earlier or later.
 
-    Raises ValueError where a variable or a coordinate is missing or a share lies outside 0 … 1.
+    Shares (…, layer, lag), means over samples: `share_structural` (exact by structure), `share_float16`,
+    `share_bfloat16`, `share_float32` and `share_float64` (lost to underflow in that format alone). Lags in
+    steps, NaN where it does not happen within the record: `lag_structural`, `lag_float16`, … (…, layer), from
+    which, for good, every element of every sample is zero by structure, or by structure or underflow in that
+    format; with the ending `_samples` (…, layer, sample) the same for each sample. Formats that the dataset
+    does not have (files written before they were counted) are left out.
+
+    Raises ValueError where `share_structural` or every format is missing, or a coordinate, or where a share
+    lies outside 0 … 1.
 
     >>> dims = ("layer", "sample", "lag")
     >>> shares = {"structural": [0.0, 0.5, 0.5], "float32": [0.0, 0.0, 0.5], "float64": [0.0, 0.0, 0.0]}
@@ -86,9 +95,10 @@ def zero_summary(prod: xr.Dataset) -> xr.Dataset:
     [2.0]
     """
     lags = lag_values(prod)
-    shares = {name: _share(prod, f"share_{name}") for name in ("structural", *FORMATS)}
+    formats = [name for name in FORMATS if f"share_{name}" in prod] or FORMATS[-1:]
+    shares = {name: _share(prod, f"share_{name}") for name in ("structural", *formats)}
     zero = {"structural": shares["structural"]}
-    zero |= {name: shares["structural"] + shares[name] for name in FORMATS}
+    zero |= {name: shares["structural"] + shares[name] for name in formats}
     summary = xr.Dataset(attrs=prod.attrs)
     for name, share in shares.items():
         summary[f"share_{name}"] = share.mean("sample")

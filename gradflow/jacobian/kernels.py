@@ -18,12 +18,14 @@ ZERO_ROW = -(2**60)
 SMALL, LARGE = 2.0**-100, 2.0**100
 """A row is rescaled when its largest mantissa leaves this range."""
 
-FLOAT32_ZERO, FLOAT64_ZERO = -150, -1075
-"""Base-2 exponents at and below which a number rounds to zero in float32 and float64."""
+FLOAT16_ZERO, BFLOAT16_ZERO, FLOAT32_ZERO, FLOAT64_ZERO = -25, -134, -150, -1075
+"""Base-2 exponents at and below which a number rounds to zero in each format: half of its smallest subnormal
+number, which is a tie and goes to the even neighbour, zero."""
 
-SQUARES, ZEROS, TINY32, TINY64, OWN = range(5)
+SQUARES, ZEROS, TINY16, TINYB16, TINY32, TINY64, OWN = range(7)
 """Columns of a row's statistics: the sum of squares of its mantissas, then counts of elements that are zero,
-that float32 and float64 would round to zero though they are not, and that carry an exponent of their own."""
+that float16, bfloat16, float32 and float64 would round to zero though they are not, and that carry an
+exponent of their own."""
 
 MAGNITUDE = np.int64(2**63 - 1)
 """The bits of |x|: all but the sign."""
@@ -175,6 +177,8 @@ def advance_rows(
             continue
         levels[r] = ZERO_ROW if top == 0.0 else exponents[r] + exponent_of(top)
         stats[r, SQUARES], stats[r, ZEROS], stats[r, OWN] = squares, zeros, 0
+        stats[r, TINY16] = count_tiny(x, FLOAT16_ZERO - exponents[r], top, least, zeros)
+        stats[r, TINYB16] = count_tiny(x, BFLOAT16_ZERO - exponents[r], top, least, zeros)
         stats[r, TINY32] = count_tiny(x, FLOAT32_ZERO - exponents[r], top, least, zeros)
         stats[r, TINY64] = count_tiny(x, FLOAT64_ZERO - exponents[r], top, least, zeros)
         for k in range(slots.size):

@@ -27,6 +27,8 @@ class MatrixNorm(StrEnum):
 
 NormLike: TypeAlias = MatrixNorm | Literal["frobenius", "spectral"]
 BOTH = (MatrixNorm.FROBENIUS, MatrixNorm.SPECTRAL)
+ZEROS = ("structural", "float16", "bfloat16", "float32", "float64")
+"""Kinds of zero, in the order in which the sweep counts them."""
 MEMORY_BUDGET = 512 * 2**20
 """Bytes: 20 samples of H = 128 at a largest span of 51, or one of H = 512."""
 
@@ -53,11 +55,12 @@ def jacobian_products(
 
     Returns:
         A Dataset with natural logs `log_frobenius` and `log_spectral` (layer, sample, lag): −inf only
-        where P is exactly zero by structure; `share_structural`, `share_float32`, `share_float64`: shares
-        of the H×H elements that are structurally zero, and that are not but would round to zero in
-        float32 and float64; `at_risk`: the largest share of elements that sit in rows too spread out for
-        one exponent, which one would have lost and which therefore carry an exponent each; the moments of a
-        and φ over the steps t < T that the theory reads; V's norms, p, and all conventions as attributes.
+        where P is exactly zero by structure; `share_structural` and `share_float16`, `share_bfloat16`,
+        `share_float32`, `share_float64`: shares of the H×H elements that are structurally zero, and that are
+        not but would round to zero in that format; `at_risk`: the largest share of elements that sit in rows
+        too spread out for one exponent, which one would have lost and which therefore carry an exponent
+        each; the moments of a and φ over the steps t < T that the theory reads; V's norms, p, and all
+        conventions as attributes.
 
     Raises:
         ValueError: for an end outside the sequence, no norms, a network without a batch, NaN or infinity in
@@ -112,9 +115,7 @@ def _layer_dataset(layer: AnyTransition, end: int, norms: tuple[MatrixNorm, ...]
     variables = {
         "log_frobenius": 0.5 * swept.log_squares,
         "log_spectral": swept.log_spectral,
-        "share_structural": shares[..., 0],
-        "share_float32": shares[..., 1],
-        "share_float64": shares[..., 2],
+        **{f"share_{kind}": shares[..., k] for k, kind in enumerate(ZEROS)},
     }
     for norm in BOTH:
         if norm not in norms:
@@ -123,7 +124,7 @@ def _layer_dataset(layer: AnyTransition, end: int, norms: tuple[MatrixNorm, ...]
         {name: (("sample", "lag"), value.T, {"units": _units(name)}) for name, value in variables.items()},
         coords={"lag": np.arange(last + 1), "sample": np.arange(samples)},
     )
-    data["at_risk"] = ("sample", shares[..., 3].max(axis=0), {"units": "1"})
+    data["at_risk"] = ("sample", shares[..., len(ZEROS)].max(axis=0), {"units": "1"})
     data["neurons"] = ((), float(neurons))
     return data if isinstance(layer, DenseTransition) else data.merge(moments(layer, last))
 

@@ -29,8 +29,8 @@ BLOCK = 8
 ENOUGH_ROWS = 1024
 """Rows from which one more step in a product with V no longer makes it faster."""
 
-COUNTS = 4
-"""Counted elements: zero; rounded to zero in float32, and in float64; with an exponent of their own."""
+COUNTS = 6
+"""Counted elements: zero; rounded to zero in float16, bfloat16, float32 and float64; with an own exponent."""
 
 PIECE = 2**17
 """Elements looked at together, so that no copy of a whole run is made."""
@@ -228,7 +228,11 @@ class Sweep:
         self.mixed = np.zeros((taps.block, rows, n))
         several = len(taps.spans) == 1 and not isinstance(layer, DenseTransition)
         self.drive = np.zeros((max(1, min(taps.depth, ENOUGH_ROWS // rows)) if several else 1, rows, n))
-        self.state = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64), np.zeros((rows, 5))
+        self.state = (
+            np.zeros(rows, dtype=np.int64),
+            np.zeros(rows, dtype=np.int64),
+            np.zeros((rows, COUNTS + 1)),
+        )
         self.wide = np.zeros(rows, dtype=bool)
         place = (rows, taps.depth + 1, n)
         self.own = np.empty(place), np.empty(place, dtype=np.int64)  # touched by wide rows only

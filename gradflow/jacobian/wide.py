@@ -12,12 +12,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradflow.jacobian.kernels import (
+    BFLOAT16_ZERO,
+    FLOAT16_ZERO,
     FLOAT32_ZERO,
     FLOAT64_ZERO,
     OWN,
     SQUARES,
+    TINY16,
     TINY32,
     TINY64,
+    TINYB16,
     ZERO_ROW,
     ZEROS,
     compiled,
@@ -105,7 +109,12 @@ def settle(
         x[j] = 0.0 if M[j] == 0.0 else M[j] * power_of_two(E[j] - top)
         stats[SQUARES] += x[j] * x[j]
         stats[ZEROS] += M[j] == 0.0
-        for column, limit in ((TINY32, FLOAT32_ZERO), (TINY64, FLOAT64_ZERO)):
+        for column, limit in (
+            (TINY16, FLOAT16_ZERO),
+            (TINYB16, BFLOAT16_ZERO),
+            (TINY32, FLOAT32_ZERO),
+            (TINY64, FLOAT64_ZERO),
+        ):
             # |m| 2^e ≤ 2^limit, with ½ the smallest |m|
             under = E[j] <= limit or (E[j] == limit + 1 and abs(M[j]) == 0.5)
             stats[column] += M[j] != 0.0 and under
