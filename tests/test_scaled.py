@@ -62,13 +62,23 @@ def test_sums_over_taps_and_steps_are_exact(spread):
 
 @pytest.mark.parametrize("matrices", [1, 2])
 @pytest.mark.parametrize(
-    ("rows", "inside"), [(0, 0), (100, 0), (5000, 0), (0, 1000), (700, 450), (3000, 1000)]
+    ("rows", "inside", "level"),
+    [
+        (0, 0, 0),
+        (100, 0, 0),
+        (5000, 0, 0),
+        (0, 1000, 0),
+        (700, 450, 0),
+        (3000, 1000, 0),
+        (180, 9, -1000),
+        (180, 9, 990),
+    ],
 )
-def test_products_with_matrices_are_exact_whatever_the_exponents(matrices, rows, inside):
+def test_products_with_matrices_are_exact_whatever_the_exponents(matrices, rows, inside, level):
     with mpmath.workprec(30_000):
         X = numbers((2, 2, 6, 9), rows, 1)
         M = numbers((matrices, 9, 5), inside, 2)
-        M = np.ldexp(M.m, np.where(M.m == 0, 0, M.e).astype(int))
+        M = np.ldexp(M.m, np.where(M.m == 0, 0, M.e + level).astype(int))
         gate = np.random.default_rng(3).uniform(0.1, 1.0, size=9)
         out = numbers((2, 2, 6, 5), 10, 4)  # what was there before must not shine through
         through(X, gate, Banded.of(M), 4, out)
