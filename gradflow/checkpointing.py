@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gradflow.engine import Engine, LayerState
-from gradflow.layer import LayerRun, RecurrentLayer, engine_word
+from gradflow.layer import LayerRun, RecurrentLayer, engine_word, readout_of
 from gradflow.norms import BatchNormParameters
 from gradflow.recurrence import SpanMode
 from gradflow.shapes import Inputs
@@ -64,7 +64,7 @@ def run_in_segments(
             words.append(engine_word(engine, trace))
             below, sparse = trace.s, words[-1] == "fused"
             after += [state.carry, state.past]
-        return (output(below), *after)
+        return (readout_of(output, below, sparse=sparse), *after)
 
     handed = [tensor for layer in layers for tensor in _start(layer, x)]
     outputs = []

@@ -12,7 +12,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradflow import seeds
-from gradflow.engine import Engine, LayerState, LayerTrace, run_segment, spike_linear
+from gradflow.engine import (
+    Engine,
+    LayerState,
+    LayerTrace,
+    is_narrow,
+    narrow_linear,
+    reference,
+    run_segment,
+    spike_linear,
+)
 from gradflow.neurons import Dynamics, Neuron
 from gradflow.norms import Norm, NormStatistics
 from gradflow.recurrence import Recurrence, SpanMode, SpanParameters, Taps
@@ -94,7 +103,7 @@ class RecurrentLayer(nn.Module):
         is that of dropout (`sequence_mask`).
         """
         V, dynamics, taps = self.coefficients(x, mode, track_drive)
-        linear, drive, statistics = self.currents(x, dynamics, mask, track_drive, sparse)
+        linear, drive, statistics = self.currents(x, dynamics, engine, mask, track_drive, sparse)
         trace = engine(drive, V, dynamics, taps)
         name = engine_word(engine, trace)
         return LayerRun(x, linear, drive, trace.u, trace.s, V, dynamics, taps, statistics, name)
@@ -114,7 +123,7 @@ class RecurrentLayer(nn.Module):
         """Run the layer over the steps from `first` on, from the state that the steps before left."""
         V, dynamics, taps = self.coefficients(x, mode, track_drive)
         dynamics = dynamics.since(first, len(x))
-        _, drive, _ = self.currents(x, dynamics, mask, track_drive, sparse)
+        _, drive, _ = self.currents(x, dynamics, engine, mask, track_drive, sparse)
         return run_segment(engine, drive, V, dynamics, taps, state)
 
     def coefficients(
@@ -129,18 +138,35 @@ class RecurrentLayer(nn.Module):
         return None if V is None else V.detach(), dynamics.detached(), fixed
 
     def currents(
-        self, x: Inputs, dynamics: Dynamics, mask: Tensor | None, track_drive: bool, sparse: bool
+        self,
+        x: Inputs,
+        dynamics: Dynamics,
+        engine: Engine,
+        mask: Tensor | None,
+        track_drive: bool,
+        sparse: bool,
     ) -> tuple[Sequence, Sequence, NormStatistics | None]:
         """Return W x + b, the drive it becomes by norm, dropout and gate, and the norm's statistics."""
         weight: Tensor = self.linear.weight
         bias: Tensor | None = self.linear.bias
         if track_drive:
             weight, bias = weight.detach(), None if bias is None else bias.detach()
-        linear = (spike_linear if sparse else torch.nn.functional.linear)(x, weight, bias)
+        # the reference engine is plain torch throughout
+        product = spike_linear if sparse else torch.nn.functional.linear
+        if not sparse and engine is not reference and is_narrow(x):
+            product = narrow_linear
+        linear = product(x, weight, bias)
         if track_drive and not linear.requires_grad:
             linear = linear.detach().requires_grad_()
         current, statistics = (linear, None) if self.norm is None else self.norm(linear)
         return linear, dynamics.drive(current if mask is None else current * mask), statistics
+
+
+def readout_of(output: nn.Linear, s: Sequence, *, sparse: bool) -> Float[Tensor, "time batch classes"]:
+    """Return the readout of every step; `sparse` as for a layer."""
+    weight: Tensor = output.weight
+    bias: Tensor | None = output.bias
+    return (spike_linear if sparse else torch.nn.functional.linear)(s, weight, bias)
 
 
 def engine_word(engine: Engine, trace: LayerTrace) -> str:

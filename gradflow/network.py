@@ -9,6 +9,7 @@ from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from gradflow import seeds
 from gradflow.checkpointing import run_in_segments
 from gradflow.engine import Engine, automatic
-from gradflow.layer import LayerRun, RecurrentLayer, empty_linear, fill_linear, sequence_mask
+from gradflow.layer import LayerRun, RecurrentLayer, empty_linear, fill_linear, readout_of, sequence_mask
 from gradflow.neurons import LIF, Neuron
 from gradflow.norms import BatchNormParameters, Norm
 from gradflow.readout import Readout, ReadoutLike
@@ -177,7 +178,7 @@ class RecurrentSNN(nn.Module):
                 run = layer.run(below, mode, engine, mask=mask, track_drive=track_drive, sparse=sparse)
                 runs.append(run)
                 below = run.s
-            outputs = self.output(below)
+            outputs = readout_of(self.output, below, sparse=runs[-1].engine == "fused")
         else:
             outputs, runs = run_in_segments(
                 layers, self.output, x, checkpoint, mode, engine, masks, track_drive
@@ -242,8 +243,10 @@ def check_inputs(x: Any, width: int, weight: Tensor) -> None:
         raise ValueError(
             f"inputs are on {x.device}, the network is on {weight.device}: use inputs.to('{weight.device}')"
         )
-    bad = ~torch.isfinite(x)
-    if bad.any():
+    # numpy's loop, which wakes no threads of torch
+    whole = np.isfinite(x.detach().numpy()).all() if x.device.type == "cpu" else torch.isfinite(x).all()
+    if not whole:
+        bad = ~torch.isfinite(x)
         t, b, i = bad.nonzero()[0].tolist()
         raise ValueError(
             f"inputs: {int(bad.sum())} of {x.numel()} values are NaN or infinite, the first at "

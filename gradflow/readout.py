@@ -5,8 +5,10 @@ see gradients vanish, place the loss on the last step, or look at the Jacobian p
 """
 
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,7 +30,29 @@ class Readout(StrEnum):
         """Return the sum, the mean or the last of the outputs over time."""
         if self is Readout.LAST:
             return outputs[-1]
-        return outputs.sum(dim=0) if self is Readout.SUM else outputs.mean(dim=0)
+        total = _sum_over_time(outputs)
+        return total if self is Readout.SUM else total / len(outputs)
+
+
+class _TimeSum(torch.autograd.Function):
+    """The sum over time on CPU, taken in float64 by one thread."""
+
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor) -> Tensor:
+        ctx.steps = len(outputs)
+        return torch.from_numpy(outputs.detach().numpy().sum(axis=0, dtype=np.float64)).to(outputs.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0].expand(ctx.steps, *grads[0].shape)
+
+
+def _sum_over_time(outputs: Float[Tensor, "time batch classes"]) -> Logits:
+    """Return Σ_t outputs[t]; on CPU without torch's threads, which would spin on the engine's cores."""
+    if outputs.device.type != "cpu":
+        return outputs.sum(dim=0)
+    summed: Tensor = _TimeSum.apply(outputs)  # type: ignore[no-untyped-call]
+    return summed
 
 
 ReadoutLike: TypeAlias = Readout | Literal["sum", "mean", "last"]

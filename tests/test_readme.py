@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from compare import assert_close
 from PIL import Image
 
 import gradflow as gf
@@ -29,7 +30,11 @@ def test_the_example_prints_the_numbers_beside_it():
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(block(README, "python"), "README.md", "exec"), {})
-    assert printed.getvalue() == block(README, "text")
+    got, said = printed.getvalue(), block(README, "text")
+    assert re.sub(r"-?\d+(\.\d+)?", "#", got) == re.sub(r"-?\d+(\.\d+)?", "#", said)
+    numbers = [[float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", text)] for text in (got, said)]
+    # a processor with other vectors adds float32 numbers in another order, and single spikes then differ
+    assert_close(*numbers, rtol=0.03, atol=1e-3, why="rates of four samples with a few other spikes")
 
 
 def test_the_first_forty_lines_hold_the_job_the_example_the_picture_and_the_tests():

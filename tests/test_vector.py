@@ -157,3 +157,37 @@ def test_a_product_with_spikes_is_the_dense_one(dtype, inputs, neurons, bias):
         into += [out.detach(), *torch.autograd.grad(out, leaves, g)]
     for a, b in zip(found, expected, strict=True):
         assert_close(a, b, rtol=0, atol=500 * np.finfo(dtype).eps, why="sums of up to 350 terms of order 1")
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("inputs", "neurons"), [(1, 1), (3, 64), (8, 130)])
+@dtypes
+def test_a_narrow_product_is_the_dense_one(dtype, inputs, neurons, bias):
+    kind = torch.float32 if dtype is np.float32 else torch.float64
+    linear = torch.nn.Linear(inputs, neurons, bias=bias, dtype=kind)
+    x, g = (
+        torch.from_numpy(draw(name, 611, 7, size, dtype=dtype))
+        for name, size in (("x", inputs), ("g", neurons))
+    )
+    leaves = [linear.weight] + ([linear.bias] if bias else [])
+    assert gf.engine.is_narrow(x)
+    found, expected = (
+        [out.detach(), *torch.autograd.grad(out, leaves, g)]
+        for out in (
+            product(x, linear.weight, linear.bias) for product in (gf.engine.narrow_linear, linear_of)
+        )
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert_close(a, b, rtol=0, atol=1e4 * np.finfo(dtype).eps, why="4277 terms, sums of order 200")
+
+
+def linear_of(x, weight, bias):
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [torch.ones(2, 2, 9), torch.ones(2, 2, 1, requires_grad=True), torch.ones(2, 2, 1, dtype=torch.float16)],
+)
+def test_what_is_not_narrow(x):
+    assert not gf.engine.is_narrow(x)

@@ -5,7 +5,7 @@
 
 from gradflow.engine.automatic import run_layer as automatic
 from gradflow.engine.cuda import run_layer as cuda
-from gradflow.engine.currents import spike_linear
+from gradflow.engine.currents import is_narrow, narrow_linear, spike_linear
 from gradflow.engine.fused import run_layer as fused
 from gradflow.engine.observation import Observation
 from gradflow.engine.observing import Observing
@@ -22,6 +22,8 @@ __all__ = [
     "automatic",
     "cuda",
     "fused",
+    "is_narrow",
+    "narrow_linear",
     "reference",
     "run_segment",
     "spike_linear",

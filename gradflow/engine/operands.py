@@ -84,7 +84,7 @@ def padded_width(neurons: int) -> int:
 def padded(sequence: Tensor) -> np.ndarray:
     """Return a sequence as a contiguous array, neurons padded with zeros, without a copy where it can be."""
     missing = padded_width(sequence.shape[2]) - sequence.shape[2]
-    array: np.ndarray = sequence.detach().contiguous().numpy()
+    array = np.ascontiguousarray(sequence.detach().numpy())
     return np.pad(array, ((0, 0), (0, 0), (0, missing))) if missing else array
 
 
