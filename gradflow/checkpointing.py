@@ -64,7 +64,7 @@ def run_in_segments(
             words.append(engine_word(engine, trace))
             below, sparse = trace.s, words[-1] == "fused"
             after += [state.carry, state.past]
-        return (readout_of(output, below, sparse=sparse), *after)
+        return (readout_of(output, below, track_drive=track_drive, sparse=sparse), *after)
 
     handed = [tensor for layer in layers for tensor in _start(layer, x)]
     outputs = []

@@ -146,13 +146,16 @@ def _merge(values: list[Any]) -> Any:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of gradflow and of the packages its numbers rest on."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {name: _version(name) for name in PACKAGES}
+
+
+@lru_cache
+def _version(name: str) -> str:
+    """Return a package's version, looked up once."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 @lru_cache(maxsize=1)

@@ -162,10 +162,14 @@ class RecurrentLayer(nn.Module):
         return linear, dynamics.drive(current if mask is None else current * mask), statistics
 
 
-def readout_of(output: nn.Linear, s: Sequence, *, sparse: bool) -> Float[Tensor, "time batch classes"]:
-    """Return the readout of every step; `sparse` as for a layer."""
+def readout_of(
+    output: nn.Linear, s: Sequence, *, track_drive: bool, sparse: bool
+) -> Float[Tensor, "time batch classes"]:
+    """Return the readout of every step; `track_drive` and `sparse` as for a layer."""
     weight: Tensor = output.weight
     bias: Tensor | None = output.bias
+    if track_drive:
+        weight, bias = weight.detach(), None if bias is None else bias.detach()
     return (spike_linear if sparse else torch.nn.functional.linear)(s, weight, bias)
 
 

@@ -158,7 +158,7 @@ class RecurrentSNN(nn.Module):
             checkpoint: keep only every so many steps what the next segment needs, and compute the rest again
                 in the backward pass: same gradients for less memory and one more forward pass. The layers of
                 the run are then empty (no time steps).
-            track_drive: make the graph reach every layer's drive and currents, and no parameter of a layer.
+            track_drive: make the graph reach every layer's drive and currents, and no parameter.
 
         Returns:
             A `Run`: logits, outputs of every step, and for each layer inputs, drive, u and s.
@@ -178,7 +178,9 @@ class RecurrentSNN(nn.Module):
                 run = layer.run(below, mode, engine, mask=mask, track_drive=track_drive, sparse=sparse)
                 runs.append(run)
                 below = run.s
-            outputs = readout_of(self.output, below, sparse=runs[-1].engine == "fused")
+            outputs = readout_of(
+                self.output, below, track_drive=track_drive, sparse=runs[-1].engine == "fused"
+            )
         else:
             outputs, runs = run_in_segments(
                 layers, self.output, x, checkpoint, mode, engine, masks, track_drive

