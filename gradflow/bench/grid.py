@@ -84,6 +84,19 @@ QUICK = Grid(
 """The same in about a minute: small enough that fixed costs show, so not what to quote."""
 
 
+SHORT = Grid(
+    steps=(100, 784, 3136),
+    widths=(64, 128, 512),
+    batches=(1, 16, 256),
+    recurrences=("vanilla", "skip:4", "skip:12", "skip:16", "skip:41", "asrc:51"),
+    everywhere=("skip:12",),
+    budget=0.6,
+    patience=3.0,
+    memory_everywhere=False,
+)
+"""The ends and the middle of the whole grid, for one span, in about five minutes."""
+
+
 def layers(width: int) -> tuple[int, ...]:
     """Return the layers of a network of width H.
 
