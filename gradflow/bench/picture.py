@@ -13,6 +13,8 @@ from gradflow.bench.subjects import FLOOR, FUSED, PEERS, REFERENCE
 from gradflow.plots.style import Colour, ordered_colours, style
 
 Row = dict[str, Any]
+CLOSEST = 1.3
+"""Ratio of neighbouring ticks whose labels still fit beside each other."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _curves(rows: list[Row]) -> list[Curve]:
     ]
     looks = (("P", light), ("X", light), ("*", light))
     curves += [
-        Curve(peer, "vanilla", {**_look(colour, "-.", marker, 1.0), "markersize": 5})
+        Curve(peer, "vanilla", {**_look(colour, "-.", marker, 1.0), "markersize": 6.5, "zorder": 3})
         for peer, (marker, colour) in zip(PEERS, looks, strict=True)
     ]
     return [curve for curve in curves if any(_is(row, curve) for row in rows)]
@@ -152,7 +154,8 @@ def _spans(ax: Axes, rows: list[Row], base: tuple[int, int, int]) -> None:
             ax.annotate(
                 subject, (skips[0][0], skips[0][1]["median"]), (3, 5), textcoords="offset points", fontsize=8
             )
-    _logarithmic(ax, "span λ (open: ASRC, at its largest span D)")
+    largest = sorted({str(_span(row)) for row in here if "asrc" in row["recurrence"]})
+    _logarithmic(ax, f"span λ (open: ASRC, D = {', '.join(largest)})" if largest else "span λ")
 
 
 def _span(row: Row) -> int:
@@ -162,7 +165,7 @@ def _span(row: Row) -> int:
 def _logarithmic(ax: Axes, name: str) -> None:
     ax.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds a step")
     ticks = sorted({float(x) for line in ax.lines for x in np.asarray(line.get_xdata()).tolist()})
-    ax.set_xticks(ticks)
+    ax.set_xticks([x for k, x in enumerate(ticks) if k == 0 or x > CLOSEST * ticks[k - 1]])
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.minorticks_off()
