@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradflow import analysis, engine, jacobian, plots, seeds, tasks, theory
-    from gradflow.analysis import curve_band, fit_decay, horizon_at, zero_summary
+    from gradflow.analysis import curve_band, fit_decay, fit_models, horizon_at, zero_summary
     from gradflow.conventions import Conventions
     from gradflow.jacobian import (
         MatrixNorm,
@@ -77,7 +77,7 @@ _HOME = {
         "stack_products",
         "logit_sensitivity",
     ),
-    "gradflow.analysis": ("fit_decay", "horizon_at", "curve_band", "zero_summary"),
+    "gradflow.analysis": ("fit_decay", "fit_models", "horizon_at", "curve_band", "zero_summary"),
 }
 _WHERE = {name: home for home, names in _HOME.items() for name in names}
 
@@ -121,6 +121,7 @@ __all__ = [
     "dense_products",
     "engine",
     "fit_decay",
+    "fit_models",
     "horizon_at",
     "jacobian",
     "jacobian_products",
