@@ -21,7 +21,7 @@ from gradflow.jacobian.sweep import Part
 from gradflow.transition import DenseTransition, LayerTransition, Transition
 
 ONE = 1e-11  # one span of 1: a few hundred roundings of 1e-16, times conditions of about 10
-SPANS = 1e-7  # the stated error where blocks of several lags share one basis
+SPANS = 1e-4  # the default tolerance, where blocks of several lags share one basis
 REFERENCE = 1e-10  # numpy's own error at ratios of 1e-5, the smallest compared with it
 
 
@@ -88,6 +88,19 @@ def test_what_is_not_known_is_said_and_the_rest_is_exact(seed, monkeypatch):
     check_exact(
         LayerTransition(a, base.phi, base.V, spans, weights), monkeypatch, SPANS, 22, digits=400, unknown=4
     )
+
+
+def test_a_stricter_tolerance_knows_less_and_keeps_to_it(monkeypatch):
+    monkeypatch.setattr("exact.DIGITS", 200)
+    base = layer(61, neurons=12, spans=(12,), decay=0.1, spread=1.6, seed=3)
+    expected = exact_values(matrices(base, 0, 60)[60], 200)
+    missing = []
+    for tolerance in (1e-3, 1e-9):
+        found = values(base, every=60, tolerance=tolerance).log_singular[0, 0, -1].values
+        known = np.isfinite(found)
+        assert_close(found[known], expected[known], atol=tolerance, why="the tolerance")
+        missing.append(np.isnan(found).sum())
+    assert missing[0] < missing[1] < 12
 
 
 def test_ratios_beyond_float64_are_kept():
@@ -259,6 +272,8 @@ def test_float32_networks_are_measured_in_float64():
         ({"every": 0}, "expected 1 or more"),
         ({"leading": 0}, "expected 1 or more"),
         ({"leading": 4}, "layer 0 has 3 neurons"),
+        ({"tolerance": 0.0}, "expected nats in 0 < tolerance <= 1e-3"),
+        ({"tolerance": 0.1}, "expected nats in 0 < tolerance <= 1e-3"),
         ({"end": 9}, "end=9: the sequence has 9 steps"),
         ({"gradient": np.zeros((1, 8, 1, 3))}, r"expected \(layer, time, sample, neuron\) = \(1, 9, 1, 3\)"),
     ],

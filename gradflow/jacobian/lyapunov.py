@@ -26,6 +26,9 @@ from gradflow.recurrence import SpanMode
 from gradflow.seeds import bit_generator, normal
 from gradflow.transition import BatchLike, DenseTransition
 
+TOLERANCE = 1e-6
+"""Error in nats of a whole run's growth, over which an exponent is not known."""
+
 Blocks: TypeAlias = Float[np.ndarray, "block neuron column"]
 
 
@@ -112,8 +115,9 @@ def lyapunov_exponents(
                 follow(layer, b, last, taps, start, skipped, noise)
                 for noise in (None, np.random.Generator(bit_generator(0, "rounding", b)))
             )
-            values = confirmed(fine.values * (available - skipped), coarse.values * (available - skipped))
-            runs.append(Exponents(values / (available - skipped), fine.lost, fine.rank_bound, fine.no_window))
+            counted = available - skipped
+            values = confirmed(fine.values * counted, coarse.values * counted, TOLERANCE)
+            runs.append(Exponents(values / counted, fine.lost, fine.rank_bound, fine.no_window))
         layers.append(_labelled(runs, depth * neurons, available - skipped))
     data = xr.concat(layers, dim="layer", join="outer", fill_value=np.nan, combine_attrs="drop_conflicts")
     data = data.assign_coords(layer=np.arange(len(layers)))

@@ -23,8 +23,8 @@ from gradflow.recurrence import SpanMode
 from gradflow.seeds import bit_generator
 from gradflow.transition import BatchLike, DenseTransition
 
-MOVED = 1e-5
-"""Nats by which 4,096 times coarser rounding may move a value that is reported; its own error is < 1e-7."""
+ALLOWANCE = 400.0
+"""Tolerances by which 4,096 times coarser rounding may move a value: a tenth, for moves small by chance."""
 
 LARGEST = 2.0**300
 """Largest product of the factors of one step; its sums over neurons and spans stay within float64."""
@@ -48,6 +48,7 @@ def singular_values(
     every: int = 1,
     end: int = -1,
     gradient: Float[np.ndarray, "layer time sample neuron"] | None = None,
+    tolerance: float = 1e-4,
     span_mode: SpanMode | None = None,
 ) -> xr.Dataset:
     """Return the singular values of ∂u[T]/∂u[t] of every layer and sample at every so many lags.
@@ -59,6 +60,8 @@ def singular_values(
         every: spacing of the lags that are kept (a multiple of the span sees the teeth of a comb only).
         end: T, the end time (default −1, the last step; negative counts from the end).
         gradient: ∂L/∂u[t], (layer, time, sample, neuron), of layers of one size; adds `gradient_angle`.
+        tolerance: error in nats up to which a value counts as known, at most 1e-3 (default 1e-4, invisible in
+            any picture); applies to all of them, not to leading ones.
         span_mode: soft or hard spans of an adaptive recurrence (default: soft in training mode).
 
     Returns:
@@ -70,15 +73,17 @@ def singular_values(
         vector has about arccos √(2/πH)); NaN where either is zero, and meaningless where the two largest
         singular values are equal.
 
-        All of them: the ratio σ_H/σ_1 has no limit (e^−1300 is tested), and each value is exact to 1e-7, most
-        to 1e-12. A second sweep with coarser rounding says which values are not, and those are NaN: small
-        ones where rates spread so far that they differ by e^20 or so within one span. Leading ones: values
-        under 2⁻³⁰ σ_1 are NaN, the others exact to about 1e-16 · H · σ_1/σ.
+        All of them: the ratio σ_H/σ_1 has no limit (e^−1300 is tested); with one span of 1 the error is about
+        1e-12. With longer spans rates that spread far within one span cost digits of the small values. A
+        second sweep with 4,096 times coarser rounding tells how many: those that may be wrong by more than
+        the tolerance are NaN. Leading ones: values under 2⁻³⁰ σ_1 are NaN, the others exact to about
+        1e-16 · H · σ_1/σ.
 
     Raises:
         ValueError: for an end outside the sequence, a network without a batch, `leading` or `every` below 1,
             more leading values than neurons, a gradient of another shape, NaN or infinity in the factors, or
-            factors of one step that multiply to more than 2^300 or to less than 2^−900.
+            factors of one step that multiply to more than 2^300 or to less than 2^−900, or a tolerance
+            outside 0 < tolerance ≤ 1e-3.
 
     Cost, per sample: all: 12 D H³ T operations for two QR and 16 H³ times 3 to 10 for each lag that is kept
     (rotations), 8 D H² × 8 bytes; D is the longest span. Leading k: 2 H³ T for the products, 8 H² k for each
@@ -90,6 +95,8 @@ def singular_values(
     found = transition_from(source, batch, span_mode, "singular_values")
     if every < 1 or (leading is not None and leading < 1):
         raise ValueError(f"singular_values: got leading {leading}, every {every}; expected 1 or more")
+    if not 0.0 < tolerance <= 1e-3:
+        raise ValueError(f"tolerance={tolerance}: expected nats in 0 < tolerance <= 1e-3")
     layers = []
     for k, layer in enumerate(found.layers):
         steps, samples, neurons = size_of(layer)
@@ -98,7 +105,7 @@ def singular_values(
             raise ValueError(f"leading={leading}: layer {k} has {neurons} neurons; expected at most as many")
         lags = np.arange(0, last + 1, every)
         if leading is None:
-            spectra = every_value(layer, last, lags)
+            spectra = every_value(layer, last, lags, tolerance)
         else:
             spectra = Spectra(*sweep_leading(layer, last, lags, leading))
         data = _labelled(spectra, lags)
@@ -169,7 +176,7 @@ def participation_ratio(logs: Float[np.ndarray, "*rest index"]) -> Float[np.ndar
     return np.asarray(np.where(doubtful, np.nan, ratio))
 
 
-def every_value(layer: AnyTransition, last: int, lags: Int[np.ndarray, " lag"]) -> Spectra:
+def every_value(layer: AnyTransition, last: int, lags: Int[np.ndarray, " lag"], tolerance: float) -> Spectra:
     """Return all singular values of one layer, sample by sample, those that a coarser sweep confirms."""
     _, samples, n = size_of(layer)
     taps = taps_of(layer, last)
@@ -188,14 +195,16 @@ def every_value(layer: AnyTransition, last: int, lags: Int[np.ndarray, " lag"]) 
             if lag in place:
                 k = place[lag]
                 found, direction[b, k], bound[b, k] = stack.read()
-                logs[b, k] = confirmed(found, coarse.read(noise)[0])
+                logs[b, k] = confirmed(found, coarse.read(noise)[0], tolerance)
     return Spectra(logs, direction, bound, participation_ratio(logs))
 
 
-def confirmed(fine: Float[np.ndarray, " index"], coarse: Float[np.ndarray, " index"]) -> np.ndarray:
-    """Return the fine values, NaN in place of those which coarser rounding moves by more than MOVED."""
+def confirmed(
+    fine: Float[np.ndarray, " index"], coarse: Float[np.ndarray, " index"], tolerance: float
+) -> np.ndarray:
+    """Return the fine values, NaN for those which coarser rounding moves by ALLOWANCE tolerances or more."""
     with np.errstate(invalid="ignore"):  # −∞ − (−∞)
-        return np.where((fine == coarse) | (np.abs(fine - coarse) < MOVED), fine, np.nan)
+        return np.where((fine == coarse) | (np.abs(fine - coarse) < ALLOWANCE * tolerance), fine, np.nan)
 
 
 def check_factors(layer: AnyTransition) -> None:
