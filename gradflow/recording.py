@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gradflow.conventions import conventions_of
 from gradflow.engine import Engine, Observation, Observing, automatic, fused
+from gradflow.engine.kernels.neuron import MEASURES
 from gradflow.gradients import LayerGradients, layer_gradients, norms, weight_step_norms
 from gradflow.layer import LayerRun
 from gradflow.network import RecurrentSNN, Run
@@ -144,13 +145,9 @@ def record(
             )
         gradients = [] if observed else layer_gradients(run, losses)
     variables = {"loss": xr.DataArray(as_array(losses), dims="sample", attrs=_about("loss"))}
-    per_layer = [_from_observation(observation, keep) for observation in observed] or [
-        _measure(layer, gradient, keep, tuple(quantiles))
-        for layer, gradient in zip(run.layers, gradients, strict=True)
-    ]
-    for name, (dims, _) in per_layer[0].items():
-        stacked = np.stack([entry[name][1] for entry in per_layer])
-        variables[name] = xr.DataArray(stacked, dims=("layer", *dims), attrs=_about(name))
+    found = _from_observations(observed, keep) if observed else _measured(run, gradients, keep, quantiles)
+    for name, (dims, values) in found.items():
+        variables[name] = xr.DataArray(values, dims=("layer", *dims), attrs=_about(name))
     if Keep.TENSORS in keep:
         variables |= _tensors(run, gradients)
     if criterion is not cross_entropy:
@@ -193,10 +190,23 @@ def _observe(
     return [Observation.joined(observations[index::layers]) for index in range(layers)]
 
 
-def _from_observation(observation: Observation, keep: Keep) -> Measured:
-    """Return the requested numbers of one layer as name → (dims, array)."""
+def _from_observations(observations: list[Observation], keep: Keep) -> Measured:
+    """Return the requested numbers of all layers as name → (dims, array)."""
+    whole = Observation.stacked(observations)
     names = [name for member, held in MEASURED.items() if member in keep for name in held]
-    return {name: (("time", "sample"), observation.of(name)) for name in names}
+    return {name: (("time", "sample"), whole[MEASURES.index(name)]) for name in names}
+
+
+def _measured(run: Run, gradients: list[LayerGradients], keep: Keep, quantiles: Sequence[float]) -> Measured:
+    """Return the requested numbers of all layers as name → (dims, array)."""
+    per_layer = [
+        _measure(layer, gradient, keep, tuple(quantiles))
+        for layer, gradient in zip(run.layers, gradients, strict=True)
+    ]
+    return {
+        name: (dims, np.stack([entry[name][1] for entry in per_layer]))
+        for name, (dims, _) in per_layer[0].items()
+    }
 
 
 def _measure(layer: LayerRun, grads: LayerGradients, keep: Keep, quantiles: tuple[float, ...]) -> Measured:

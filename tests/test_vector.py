@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import gradflow as gf
 from gradflow.engine.kernels import vector
 from gradflow.engine.kernels.common import address
-from gradflow.engine.kernels.rows import row_formula, row_sums
+from gradflow.engine.kernels.rows import row_formula, row_sums, row_totals
 
 ONES = {np.float32: np.float32(1), np.float64: np.float64(1)}
 dtypes = pytest.mark.parametrize("dtype", list(ONES))
@@ -111,35 +111,41 @@ def example(x, y, c):
     return (2.0 - x * c + y).absolute(), x.chosen("<", y, -x, 1.0)
 
 
-@row_sums(("x", "y"), 2)
-def example_sums(x, y):
-    return x * y, x - y
+@row_totals(("x", "y"), 1, 1)
+def example_totals(x, y):
+    return x * y, x.chosen("<", y, 1.0, 0.0)
 
 
-@row_sums(("x", "y"), 2, by_neuron=True)
+@row_sums(("x", "y"))
 def example_by_neuron(x, y):
     return x * y, x - y
 
 
 @numba.njit
-def run_examples(one, three, x, y, a, b, sums, by_neuron):
+def run_examples(one, three, x, y, a, b, totals, by_neuron):
     rows = (address(x), address(y))
     example(one, rows, (three,), (address(a), address(b)), x.size)
-    example_sums(one, rows, (), address(sums), x.size)
+    example_totals(one, rows, (), address(totals), x.size)
     example_by_neuron(one, rows, (), address(by_neuron), x.size)
 
 
 @dtypes
 def test_row_formulas_mean_what_they_say(dtype):
     x, y = draw("x", 128, dtype=dtype), draw("y", 128, dtype=dtype)
-    a, b, sums, by_neuron = np.empty(128, dtype), np.empty(128, dtype), np.empty(2), np.ones((2, 128))
-    run_examples(ONES[dtype], dtype(3), x, y, a, b, sums, by_neuron)
+    a, b, totals, by_neuron = np.empty(128, dtype), np.empty(128, dtype), np.empty(2), np.ones((2, 128))
+    run_examples(ONES[dtype], dtype(3), x, y, a, b, totals, by_neuron)
     assert_equal(a, np.abs(dtype(2) - x * dtype(3) + y))
     assert_equal(b, np.where(x < y, dtype(0) - x, dtype(1)))
-    assert_close(
-        sums, [(x * y).astype(float).sum(), (x - y).astype(float).sum()], **rounding(np.float64, 128)
-    )
+    squares = (x * y).astype(float) ** 2
+    assert_close(totals, [squares.sum(), (x < y).sum()], **rounding(np.float64, 128))
     assert_equal(by_neuron, 1 + np.stack([x * y, x - y]).astype(float))
+
+
+def test_squares_of_float32_do_not_underflow_in_a_total():
+    x, y = np.full(128, 1e-30, np.float32), np.ones(128, np.float32)
+    a, b, totals, by_neuron = np.empty(128, "f4"), np.empty(128, "f4"), np.empty(2), np.ones((2, 128))
+    run_examples(ONES[np.float32], np.float32(3), x, y, a, b, totals, by_neuron)
+    assert_close(totals, [128 * float(x[0]) ** 2, 128], rtol=1e-14, why="sums of 128 terms in float64")
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -22,6 +22,7 @@ from gradflow.engine.kernels.currents import (
     spike_currents_back,
 )
 from gradflow.engine.kernels.vector import ROWS, tile_columns
+from gradflow.engine.memory import empty
 from gradflow.shapes import Inputs, Sequence, Weights
 
 
@@ -62,7 +63,7 @@ class _NarrowLinear(torch.autograd.Function):
         WT[:inputs, :neurons] = weight.detach().numpy().T
         if bias is not None:
             WT[-1, :neurons] = bias.detach().numpy()
-        out, tile = np.empty((len(rows), WT.shape[1]), rows.dtype), tile_columns(rows.itemsize)
+        out, tile = empty((len(rows), WT.shape[1]), rows.dtype), tile_columns(rows.itemsize)
 
         def job(r0: int, r1: int) -> None:
             narrow_currents(rows, WT, out, tile, r0, r1)
@@ -104,7 +105,7 @@ class _SpikeLinear(torch.autograd.Function):
         if bias is not None:
             WT[-1, :neurons] = bias.detach().numpy()
         rows = spikes.reshape(-1, spikes.shape[2])
-        out = np.empty((len(rows), WT.shape[1]), spikes.dtype)
+        out = empty((len(rows), WT.shape[1]), spikes.dtype)
         half, tile = _half(rows), tile_columns(rows.itemsize)
 
         def job(r0: int, r1: int) -> None:
@@ -122,7 +123,7 @@ class _SpikeLinear(torch.autograd.Function):
         g, rows = g.reshape(-1, g.shape[2]), spikes.reshape(-1, spikes.shape[2])
         W = np.zeros((g.shape[1], rows.shape[1]), g.dtype)
         W[:neurons, :inputs] = weight.detach().numpy()
-        x_grad = np.empty_like(rows if wants_x else rows[:0])
+        x_grad = empty(rows.shape if wants_x else (0, rows.shape[1]), rows.dtype)
         shares = operands.Shares()
         half, tile = _half(rows), tile_columns(rows.itemsize)
 

@@ -13,12 +13,12 @@ pass, so that nothing outlives a fork. Axes: time batch neuron.
 
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gradflow.engine import operands
+from gradflow.engine.memory import empty
 from gradflow.engine.observation import Observation
 from gradflow.engine.passes import Fixed, Plan, Wanted, backward_pass, forward_pass
 from gradflow.engine.trace import LayerTrace
@@ -103,7 +103,7 @@ class _Layer(torch.autograd.Function):
         if V is not None:
             operands.require_finite("V", V)
         x = operands.padded(drive)
-        u, s = np.empty_like(x), np.empty_like(x)
+        u, s = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
         spans, p = operands.acting_taps(plan.spans, weights, len(x), x.dtype)
         fixed = Fixed.of(V, tuple(coefficients), gate, drive.shape[2], x)
         forward_pass(x, u, s, spans, p, fixed)

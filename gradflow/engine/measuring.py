@@ -20,14 +20,14 @@ CHUNK = 2**22
 @torch.no_grad()
 def measure(
     u: Sequence, direct: Sequence | None, recurrent: Sequence, g: Sequence, last: Step | None, cells: Cells
-) -> Float[Tensor, "time batch measure"]:
+) -> Float[Tensor, "measure time batch"]:
     """Return the measures named in `MEASURES`, in float64 on CPU.
 
     Eight norms of ∂L/∂u[t], ∂L/∂s[t] and their parts, then the shares of neurons whose g is 0, that fire, and
     that are in the surrogate's window. `direct` = ∂L/∂s from above, `recurrent` = Vᵀ Σ_d p_d gate g[t+d],
     `last` = ∂L/∂c[T−1] from a segment that goes on from this one.
     """
-    found = torch.empty(*u.shape[:2], len(MEASURES), dtype=torch.float64)
+    found = torch.empty(len(MEASURES), *u.shape[:2], dtype=torch.float64)
     steps = max(1, CHUNK // u[0].numel())
     for t0 in range(0, len(u), steps):
         t1 = min(len(u), t0 + steps)
@@ -36,13 +36,13 @@ def measure(
         if last is not None and t1 == len(g):
             later[-1] = last
         above = None if direct is None else direct[t0:t1]
-        found[t0:t1] = _measure(u[t0:t1], above, recurrent[t0:t1], later, g[t0:t1], cells)
+        found[:, t0:t1] = _measure(u[t0:t1], above, recurrent[t0:t1], later, g[t0:t1], cells)
     return found
 
 
 def _measure(
     u: Sequence, direct: Sequence | None, recurrent: Sequence, later: Sequence, g: Sequence, cells: Cells
-) -> Float[Tensor, "time batch measure"]:
+) -> Float[Tensor, "measure time batch"]:
     leak, multiplied, subtracted, threshold = cells.coefficients
     surrogate = cells.surrogate
     s = (u - threshold >= 0).to(u.dtype)
@@ -54,7 +54,7 @@ def _measure(
     split = parts(from_above, recurrent, later, phi, at_spike, g, reset, kept)
     limit = 0.0 if surrogate.compact else TAIL * surrogate.peak
     shares = (g == 0, s, phi.abs() > limit)
-    return torch.stack([*map(_norm, split), *(_wide(share).mean(dim=2) for share in shares)], dim=2).cpu()
+    return torch.stack([*map(_norm, split), *(_wide(share).mean(dim=2) for share in shares)]).cpu()
 
 
 def _norm(part: Sequence) -> Float[Tensor, "time batch"]:

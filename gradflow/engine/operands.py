@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradflow.engine.kernels.common import GIVEN, RECTANGLE, TRIANGLE
 from gradflow.engine.kernels.vector import MASK_BITS, ROWS
+from gradflow.engine.memory import empty
 from gradflow.surrogate import Rectangle, Surrogate, Triangle
 
 WORK_PER_THREAD = 100_000
@@ -83,14 +84,22 @@ def padded_width(neurons: int) -> int:
 
 def padded(sequence: Tensor) -> np.ndarray:
     """Return a sequence as a contiguous array, neurons padded with zeros, without a copy where it can be."""
-    missing = padded_width(sequence.shape[2]) - sequence.shape[2]
-    array = np.ascontiguousarray(sequence.detach().numpy())
-    return np.pad(array, ((0, 0), (0, 0), (0, missing))) if missing else array
+    array, neurons = sequence.detach().numpy(), sequence.shape[2]
+    width = padded_width(neurons)
+    if width == neurons and array.flags.c_contiguous:
+        return array
+    out = empty((*array.shape[:2], width), array.dtype)
+    out[..., :neurons], out[..., neurons:] = array, 0.0
+    return out
 
 
 def narrowed(array: np.ndarray, neurons: int) -> Tensor:
     """Return the neurons without their padding as a tensor."""
-    return torch.from_numpy(np.ascontiguousarray(array[..., :neurons]))
+    if array.shape[-1] == neurons:
+        return torch.from_numpy(array)
+    out = empty((*array.shape[:-1], neurons), array.dtype)
+    out[:] = array[..., :neurons]
+    return torch.from_numpy(out)
 
 
 def require_finite(name: str, values: Tensor) -> None:

@@ -15,6 +15,7 @@ from gradflow.engine.kernels.common import FLUSH
 from gradflow.engine.kernels.forward import forward_many_spans, forward_one_span
 from gradflow.engine.kernels.neuron import MEASURES
 from gradflow.engine.kernels.vector import ROWS, tile_columns
+from gradflow.engine.memory import empty
 from gradflow.engine.observation import Observation
 from gradflow.engine.operands import Shares, scratch, spike_lists
 from gradflow.surrogate import TAIL, Surrogate
@@ -150,9 +151,10 @@ def backward_pass(
     kind, height, given = operands.slope(plan.surrogate, u, fixed.coefficients[3])
     limit = 0.0 if plan.surrogate.compact else TAIL * plan.surrogate.peak
     surrogate = (kind, *(u.dtype.type(number) for number in (height, plan.attached, limit)))
-    g = np.empty_like(u)
-    gated = np.empty_like(u) if single and fixed.gated else g
-    seen = np.empty((*u.shape[:2], len(MEASURES)) if plan.observation is not None else (0, 0, 0))
+    g = empty(u.shape, u.dtype)
+    gated = empty(u.shape, u.dtype) if single and fixed.gated else g
+    measured = (len(MEASURES), *u.shape[:2]) if plan.observation is not None else (0, 0, 0)
+    seen = empty(measured, np.dtype(np.float64))
     taken = len(spans) > 0 and (wanted.V or (wanted.p and single))
     V_shares, neuron_shares, p_shares = Shares(), Shares(), Shares()
 

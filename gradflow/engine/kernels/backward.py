@@ -97,15 +97,15 @@ def faint_norm(k, u, direct, recurrent, later, g, phi, at_spike, coefficients, a
 
 @compiled
 @no_type_check
-def finish(out, size, neurons, exact):
+def finish(sums, seen, t, b, size, neurons, exact):
     """Turn the sums of `observe` into norms and shares; return whether a norm must be taken again, scaled."""
     faint = False
     for k in range(NORMS):
-        faint = faint or (exact and out[k] < FAINT)
-        out[k] = np.sqrt(out[k])
-    out[NORMS] -= size - neurons
-    for k in range(NORMS, out.size):
-        out[k] /= neurons
+        faint = faint or (exact and sums[k] < FAINT)
+        seen[k, t, b] = np.sqrt(sums[k])
+    sums[NORMS] -= size - neurons
+    for k in range(NORMS, sums.size):
+        seen[k, t, b] = sums[k] / neurons
     return faint
 
 
@@ -122,7 +122,7 @@ def backward_one_span(
     `tail` = ∂L/∂s of the last steps (steps, batch, H) come from a segment that goes on from this one.
 
     `VT_grad` (H, H, float64), if not empty, takes Σ gated[t] s[t−λ]ᵀ transposed, by way of `VT_part`; `sums`
-    (4, H), if not empty, the neurons' gradients; `seen` (time, batch, measure), if not empty, what `observe`
+    (4, H), if not empty, the neurons' gradients; `seen` (measure, time, batch), if not empty, what `observe`
     says. `surrogate` is (kind, height of a rectangle or triangle, 1 if the reset is attached, limit of the
     window); `work` (3 + block · samples + 4, H) begins with zeros.
     """
@@ -137,7 +137,8 @@ def backward_one_span(
     g_at, h_at, gate_at, k_at = address(g), address(gated), address(gates), address(coefficients)
     V_at, G_at, list_at = address(V), address(VT_part), address(index)
     last_at, tail_at = address(last), address(tail)
-    zero, sums_at, seen_at = address(work), address(sums) if sums.size > 0 else 0, address(seen)
+    zero, sums_at, row_sums = address(work), address(sums) if sums.size > 0 else 0, np.empty(seen.shape[0])
+    observed = address(row_sums) if seen.size > 0 else 0
     outer = zero + row, zero + 2 * row
     r_at = zero + 3 * row
     neuron = k_at, k_at + row, k_at + 2 * row, k_at + 3 * row
@@ -180,16 +181,15 @@ def backward_one_span(
                 e, y, f = e_at + here * step_e, y_at + here * step_y, f_at + here * step_f
                 inputs = (u_at + here, e, r, after, y, now, f, *neuron)
                 outputs = (g_at + here, h_at + here, *outer)
-                observed = seen_at + place * seen.shape[2] * 8 if seen.size > 0 else 0
                 adjoint_row(one, kind, numbers, inputs, outputs, sums_at, observed, H)
-                if observed != 0 and finish(seen[t, b], H, neurons, exact):
+                if observed != 0 and finish(row_sums, seen, t, b, H, neurons, exact):
                     recurrent = work[3 + (t - t0) * wide + b - b0] if acts else work[0]
                     if t >= border and not acts:
                         recurrent = tail[t - border, b]
                     later = g[t + 1, b] if t + 1 < steps else last[0, b * step_last]
                     above = direct[t, b] if step_e else work[0]
                     for k in range(NORMS):
-                        seen[t, b, k] = faint_norm(
+                        seen[k, t, b] = faint_norm(
                             k, u[t, b], above, recurrent, later, g[t, b], work[1], work[2], coefficients,
                             numbers[1], neurons,
                         )  # fmt: skip
@@ -226,7 +226,8 @@ def backward_many_spans(
     g_at, h_at, gate_at, k_at = address(g), address(future), address(gates), address(coefficients)
     V_at, VT_at, G_at, list_at = address(V), address(VT), address(VT_part), address(index)
     p_at, last_at, tail_at = address(weights), address(last), address(tail)
-    zero, sums_at, seen_at = address(work), address(sums) if sums.size > 0 else 0, address(seen)
+    zero, sums_at, row_sums = address(work), address(sums) if sums.size > 0 else 0, np.empty(seen.shape[0])
+    observed = address(row_sums) if seen.size > 0 else 0
     outer = zero + row, zero + 2 * row
     driven, held, r_at = zero + 3 * row, zero + 4 * row, zero + 8 * row
     neuron = k_at, k_at + row, k_at + 2 * row, k_at + 3 * row
@@ -262,13 +263,12 @@ def backward_many_spans(
                 e, y, f = e_at + here * step_e, y_at + here * step_y, f_at + here * step_f
                 inputs = (u_at + here, e, r, after, y, now, f, *neuron)
                 outputs = (g_at + here, own, *outer)
-                observed = seen_at + at * seen.shape[2] * 8 if seen.size > 0 else 0
                 adjoint_row(one, kind, numbers, inputs, outputs, sums_at, observed, H)
-                if observed != 0 and finish(seen[t, b], H, neurons, exact):
+                if observed != 0 and finish(row_sums, seen, t, b, H, neurons, exact):
                     later = g[t + 1, b] if t + 1 < steps else last[0, b * step_last]
                     above = direct[t, b] if step_e else work[0]
                     for k in range(NORMS):
-                        seen[t, b, k] = faint_norm(
+                        seen[k, t, b] = faint_norm(
                             k, u[t, b], above, work[8 + m], later, g[t, b], work[1], work[2], coefficients,
                             numbers[1], neurons,
                         )  # fmt: skip

@@ -6,7 +6,7 @@ g = φ ∂L/∂s + κ (1 − m s) g' + …    ∂L/∂s = e + Vᵀ h + ∂c/∂s
 
 from typing import Any, no_type_check
 
-from gradflow.engine.kernels.rows import row_formula, row_sums
+from gradflow.engine.kernels.rows import row_formula, row_sums, row_totals
 
 COEFFICIENTS = ("leak", "multiplied", "subtracted", "threshold")
 
@@ -86,7 +86,7 @@ def add_rows(one, other):
     return (one + other,)
 
 
-@row_sums(("u", "later", "phi", "at_spike", *COEFFICIENTS), 4, by_neuron=True)
+@row_sums(("u", "later", "phi", "at_spike", *COEFFICIENTS))
 @no_type_check
 def learn(u, later, phi, at_spike, leak, multiplied, subtracted, threshold):
     """Return a row's share of ∂L/∂κ, ∂L/∂m, ∂L/∂r and ∂L/∂θ (of the spike: a soft reset has its own r)."""
@@ -120,19 +120,19 @@ def parts(direct, recurrent, later, phi, at_spike, g, reset, kept):
     return g, at_spike, own, phi * recurrent, phi * direct, through, recurrent, direct
 
 
-@row_sums(
+@row_totals(
     ("u", "direct", "recurrent", "later", "g", "phi", "at_spike", *COEFFICIENTS),
-    len(MEASURES),
+    NORMS,
+    len(MEASURES) - NORMS,
     ("attached", "limit"),
 )
 @no_type_check
 def observe(
     u, direct, recurrent, later, g, phi, at_spike, leak, multiplied, subtracted, threshold, attached, limit
 ):
-    """Return the squares of the eight parts, and 1 where g is 0, where s is 1, and where |φ| > limit."""
+    """Return the eight parts, and 1 where g is 0, where s is 1, and where |φ| > limit."""
     s = _spike(u, threshold)
     reset = -((leak * multiplied * u + subtracted) * attached)
     found = parts(direct, recurrent, later, phi, at_spike, g, reset, leak * (1.0 - multiplied * s))
     shares = (g.chosen("==", 0.0, 1.0, 0.0), s, phi.absolute().chosen(">", limit, 1.0, 0.0))
-    # squared in float64, where no square of a float32 underflows
-    return *[part.widened() * part.widened() for part in found], *shares
+    return *found, *shares

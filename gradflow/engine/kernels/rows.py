@@ -6,6 +6,7 @@ might overlap), and they take five times as long.
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any, no_type_check
 
 from llvmlite import ir
@@ -13,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gradflow.engine.kernels.vector import load_vector, splat, vector_bytes
+from gradflow.engine.kernels.vector import CONTRACT, load_vector, splat, vector_bytes
 
 
 class Value:
@@ -94,21 +95,14 @@ def row_formula(reads: tuple[str, ...], writes: tuple[str, ...], numbers: tuple[
 
             @no_type_check
             def codegen(context, builder, sig, args):
-                scalar = context.get_data_type(dtype)
-                lanes = vector_bytes() // (dtype.bitwidth // 8)
-                at = [_place(builder, scalar, args[1], k) for k in range(len(reads))]
+                scalar, lanes = context.get_data_type(dtype), vector_bytes() // (dtype.bitwidth // 8)
+                rows = _Rows(builder, scalar, lanes, args[1], len(reads))
                 to = [_place(builder, scalar, args[3], k) for k in range(len(writes))]
                 given = [
                     Value(builder, splat(builder, builder.extract_value(args[2], k), lanes))
                     for k in range(len(numbers))
                 ]
-                with cgutils.for_range_slice(builder, ir.IntType(64)(0), args[4], ir.IntType(64)(lanes)) as (
-                    j,
-                    _,
-                ):
-                    line = [
-                        Value(builder, load_vector(builder, scalar, lanes, builder.gep(p, [j]))) for p in at
-                    ]
+                with rows.each(builder, args[4]) as (j, line):
                     for pointer, result in zip(to, body(*line, *given), strict=True):
                         place = builder.bitcast(builder.gep(pointer, [j]), result.value.type.as_pointer())
                         builder.store(result.value, place, align=dtype.bitwidth // 8)
@@ -122,63 +116,112 @@ def row_formula(reads: tuple[str, ...], writes: tuple[str, ...], numbers: tuple[
 
 
 @no_type_check
-def row_sums(
-    reads: tuple[str, ...], count: int, numbers: tuple[str, ...] = (), *, by_neuron=False
-) -> Callable:
+def row_totals(reads: tuple[str, ...], squares: int, counts: int, numbers: tuple[str, ...] = ()) -> Callable:
     """Return a decorator: a function of vectors → the intrinsic f(like, inputs, numbers, out, size).
 
-    The function returns `count` vectors, which are summed in float64: over the row into out[k], or, if
-    `by_neuron`, added to out[k size + j] for each neuron j; `out` is the address of float64 numbers.
+    Of the vectors that the function returns, out[k] gets the sum over the row of the squares of the first
+    `squares`, multiplied and added in float64, where no square of a float32 underflows, and the sum of the
+    `counts` others, zeros and ones. `out` is the address of float64 numbers.
     """
 
     @no_type_check
     def decorate(body):
-        @intrinsic
         @no_type_check
-        def formula(typingctx, like, inputs, scalars, out, size):
-            dtype = like
+        def loop(builder, rows, given, target, size):
+            lanes = rows.lanes
+            wide, own = ir.VectorType(ir.DoubleType(), lanes), ir.VectorType(rows.scalar, lanes)
+            totals = [
+                cgutils.alloca_once(builder, wide if k < squares else own) for k in range(squares + counts)
+            ]
+            for total in totals:
+                builder.store(ir.Constant(total.type.pointee, None), total)
+            with rows.each(builder, size) as (_, line):
+                for k, (total, result) in enumerate(zip(totals, body(*line, *given), strict=True)):
+                    held, value = builder.load(total), result.value
+                    if k < squares:
+                        value = builder.fmul(*[result.widened().value] * 2, flags=CONTRACT)
+                    builder.store(builder.fadd(held, value, flags=CONTRACT), total)
+            for k, total in enumerate(totals):
+                whole = Value(builder, builder.load(total)).widened().value
+                builder.store(_sum(builder, whole), builder.gep(target, [ir.IntType(64)(k)]))
 
-            @no_type_check
-            def codegen(context, builder, sig, args):
-                scalar = context.get_data_type(dtype)
-                lanes = vector_bytes() // (dtype.bitwidth // 8)
-                wide = ir.VectorType(ir.DoubleType(), lanes)
-                rows = [_place(builder, scalar, args[1], k) for k in range(len(reads))]
-                given = [
-                    Value(builder, splat(builder, builder.extract_value(args[2], k), lanes))
-                    for k in range(len(numbers))
-                ]
-                target = builder.inttoptr(args[3], ir.DoubleType().as_pointer())
-                totals = [cgutils.alloca_once(builder, wide) for _ in range(count)]
-                for total in totals:
-                    builder.store(ir.Constant(wide, [0.0] * lanes), total)
-                with cgutils.for_range_slice(builder, ir.IntType(64)(0), args[4], ir.IntType(64)(lanes)) as (
-                    j,
-                    _,
-                ):
-                    line = [
-                        Value(builder, load_vector(builder, scalar, lanes, builder.gep(p, [j]))) for p in rows
-                    ]
-                    for k, result in enumerate(body(*line, *given)):
-                        if by_neuron:
-                            start = builder.add(j, builder.mul(args[4], ir.IntType(64)(k)))
-                            place = builder.bitcast(builder.gep(target, [start]), wide.as_pointer())
-                            sum_ = builder.fadd(builder.load(place, align=8), result.widened().value)
-                            builder.store(sum_, place, align=8)
-                        else:
-                            total = builder.fadd(builder.load(totals[k]), result.widened().value)
-                            builder.store(total, totals[k])
-                for k, total in enumerate([] if by_neuron else totals):
-                    builder.store(
-                        _sum(builder, builder.load(total)), builder.gep(target, [ir.IntType(64)(k)])
-                    )
-                return context.get_dummy_value()
-
-            return types.void(like, inputs, scalars, types.intp, types.intp), codegen
-
-        return formula
+        return _summing(loop, len(reads), len(numbers))
 
     return decorate
+
+
+@no_type_check
+def row_sums(reads: tuple[str, ...], numbers: tuple[str, ...] = ()) -> Callable:
+    """Return a decorator: a function of vectors → the intrinsic f(like, inputs, numbers, out, size).
+
+    The k-th vector that the function returns is added, in float64, to out[k size + j] for each neuron j;
+    `out` is the address of float64 numbers.
+    """
+
+    @no_type_check
+    def decorate(body):
+        @no_type_check
+        def loop(builder, rows, given, target, size):
+            wide = ir.VectorType(ir.DoubleType(), rows.lanes)
+            with rows.each(builder, size) as (j, line):
+                for k, result in enumerate(body(*line, *given)):
+                    start = builder.add(j, builder.mul(size, ir.IntType(64)(k)))
+                    place = builder.bitcast(builder.gep(target, [start]), wide.as_pointer())
+                    sum_ = builder.fadd(builder.load(place, align=8), result.widened().value)
+                    builder.store(sum_, place, align=8)
+
+        return _summing(loop, len(reads), len(numbers))
+
+    return decorate
+
+
+class _Rows:
+    """Rows of one length, read vector by vector."""
+
+    @no_type_check
+    def __init__(self, builder, scalar, lanes, addresses, count):
+        self.scalar, self.lanes = scalar, lanes
+        self.at = [_place(builder, scalar, addresses, k) for k in range(count)]
+
+    @contextmanager
+    @no_type_check
+    def each(self, builder, size):
+        """Repeat what is built inside for every vector: its first neuron, and the values of all rows."""
+        zero, step = ir.IntType(64)(0), ir.IntType(64)(self.lanes)
+        with cgutils.for_range_slice(builder, zero, size, step) as (j, _):
+            yield (
+                j,
+                [
+                    Value(builder, load_vector(builder, self.scalar, self.lanes, builder.gep(place, [j])))
+                    for place in self.at
+                ],
+            )
+
+
+@no_type_check
+def _summing(loop, reads, numbers):
+    """Return the intrinsic f(like, inputs, numbers, out, size) of a loop over rows that fills `out`."""
+
+    @intrinsic
+    @no_type_check
+    def formula(typingctx, like, inputs, scalars, out, size):
+        dtype = like
+
+        @no_type_check
+        def codegen(context, builder, sig, args):
+            scalar, lanes = context.get_data_type(dtype), vector_bytes() // (dtype.bitwidth // 8)
+            rows = _Rows(builder, scalar, lanes, args[1], reads)
+            given = [
+                Value(builder, splat(builder, builder.extract_value(args[2], k), lanes))
+                for k in range(numbers)
+            ]
+            target = builder.inttoptr(args[3], ir.DoubleType().as_pointer())
+            loop(builder, rows, given, target, args[4])
+            return context.get_dummy_value()
+
+        return types.void(like, inputs, scalars, types.intp, types.intp), codegen
+
+    return formula
 
 
 @no_type_check
