@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradflow import analysis, engine, jacobian, plots, seeds, tasks, theory
+    from gradflow import adapters, analysis, engine, jacobian, plots, seeds, tasks, theory
     from gradflow.analysis import curve_band, fit_decay, fit_models, horizon_at, zero_summary
     from gradflow.conventions import Conventions
+    from gradflow.flossing import flossing_loss, leading_exponents
     from gradflow.jacobian import (
         MatrixNorm,
         count_routes,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from gradflow.transition import DenseTransition, LayerTransition, Transition, local_jacobians
 
 _HOME = {
-    "gradflow": ("seeds", "tasks", "engine", "jacobian", "analysis", "theory", "plots"),
+    "gradflow": ("seeds", "tasks", "engine", "jacobian", "adapters", "analysis", "theory", "plots"),
     "gradflow.tasks": ("Batch", "Sizes", "Split", "Task"),
     "gradflow.surrogate": (
         "Triangle",
@@ -77,6 +78,7 @@ _HOME = {
         "stack_products",
         "logit_sensitivity",
     ),
+    "gradflow.flossing": ("flossing_loss", "leading_exponents"),
     "gradflow.analysis": ("fit_decay", "fit_models", "horizon_at", "curve_band", "zero_summary"),
 }
 _WHERE = {name: home for home, names in _HOME.items() for name in names}
@@ -115,6 +117,7 @@ __all__ = [
     "Transition",
     "Triangle",
     "Vanilla",
+    "adapters",
     "analysis",
     "count_routes",
     "curve_band",
@@ -122,10 +125,12 @@ __all__ = [
     "engine",
     "fit_decay",
     "fit_models",
+    "flossing_loss",
     "horizon_at",
     "jacobian",
     "jacobian_products",
     "lag_matrix",
+    "leading_exponents",
     "load",
     "local_jacobians",
     "logit_sensitivity",
