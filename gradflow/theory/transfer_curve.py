@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gradflow.theory.moments import RANGE, Moments
+from gradflow.theory.transfer_pairs import one_span_traces
 
 Matrix: TypeAlias = Float[np.ndarray, "neuron neuron"]
 Blocks: TypeAlias = Float[np.ndarray, "block neuron neuron"]
@@ -78,8 +79,9 @@ def transfer_curve(
 
     Raises ValueError for a length below 1, a span below 1, or factors whose fourth powers leave float64.
 
-    Cost: 2 (λ + 1) H³ operations per lag for one span λ, 2 (D + 2) H³ + 4 D² H² for spans up to D. Memory
-    4 λ (λ + 1) H² bytes: all pairs among the last λ steps are known; `transfer_rate` does with λ H².
+    Cost: 2 (λ + 1) S³ operations per lag for one span λ and no gate, S the neurons that are not at rest
+    (φ = 0, a constant: `transfer_pairs`); 2 (λ + 1) H³ with a gate, 2 (D + 2) H³ + 4 D² H² for spans up to D.
+    Memory 4 λ (λ + 3) H² bytes: all pairs of the last λ steps are known; `transfer_rate` does with λ H².
 
     >>> quarter = np.full((2, 2), 0.25)
     >>> constant = Moments(quarter, quarter, quarter, np.full(2, 0.5), np.full(2, 0.5))
@@ -90,6 +92,9 @@ def transfer_curve(
         raise ValueError(f"length: got {length}, expected 1 or more lags")
     check_factors(moments, V, taps)
     taps = {d: p for d, p in taps.items() if d < length and p != 0.0}
+    if len(taps) == 1 and moments.gate is None:
+        ((span, weight),) = taps.items()
+        return 0.5 * np.fromiter(one_span_traces(moments, V, span, weight), np.float64, count=length)
     depth, neurons = max(taps, default=1), len(V)
     history = History(depth, neurons)
     blocks = np.zeros((depth, neurons, neurons))
