@@ -78,7 +78,7 @@ def conventions_of(
     net: RecurrentSNN,
     run: Run,
     *,
-    provenance: Mapping[str, str | int] | None = None,
+    provenance: Mapping[str, str | int | float] | None = None,
     loss_placement: str = "none",
 ) -> Conventions:
     """Return the record of one run of a network.

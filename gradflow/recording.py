@@ -23,8 +23,9 @@ from gradflow.layer import LayerRun
 from gradflow.network import RecurrentSNN, Run
 from gradflow.readout import Readout, ReadoutLike
 from gradflow.recurrence import SpanMode
-from gradflow.shapes import Logits, Targets
+from gradflow.shapes import AnyTargets, Logits
 from gradflow.tasks.base import Batch
+from gradflow.tasks.objectives import cross_entropy
 from gradflow.transition import as_array, inputs_of
 
 
@@ -50,24 +51,8 @@ class Keep(Flag):
     SUMMARIES = DEFAULT | QUANTILES | WEIGHTS
 
 
-Criterion: TypeAlias = Callable[[Logits, Targets], Float[Tensor, " batch"]]
+Criterion: TypeAlias = Callable[[Logits, AnyTargets], Float[Tensor, " batch"]]
 Measured: TypeAlias = dict[str, tuple[tuple[str, ...], np.ndarray]]
-
-
-def cross_entropy(logits: Logits, targets: Targets) -> Float[Tensor, " batch"]:
-    """Return one cross-entropy per sample, in nats.
-
-    Raises ValueError for targets that are no class (torch would give −100 a loss of 0 without a word).
-    """
-    classes = logits.shape[1]
-    wrong = (targets < 0) | (targets >= classes)
-    if wrong.any():
-        sample = int(wrong.nonzero()[0])
-        raise ValueError(
-            f"targets: sample {sample} has class {int(targets[sample])}, the network knows 0 … "
-            f"{classes - 1}; build the network for the task, or number the classes from 0"
-        )
-    return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
 
 
 def record(
@@ -78,7 +63,7 @@ def record(
     loss_placement: ReadoutLike | None = None,
     span_mode: SpanMode | None = None,
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
-    criterion: Criterion = cross_entropy,
+    criterion: Criterion | None = None,
     engine: Engine = automatic,
     checkpoint: int | None = None,
 ) -> xr.Dataset:
@@ -91,12 +76,13 @@ def record(
 
     Args:
         net: the network; nothing in it changes, not even `.grad`.
-        batch: inputs (time, batch, input) and targets (batch,).
+        batch: inputs (time, batch, input) and targets, (batch,) or what the batch's objective takes.
         keep: what to keep, as `Keep.NORMS | Keep.WEIGHTS`.
-        loss_placement: sum, mean or last step of the readout (default: the network's own).
+        loss_placement: sum, mean or last step of the readout (default: the objective's, else the network's).
         span_mode: soft or hard spans of adaptive recurrences (default: soft in training mode).
         quantiles: over neurons, for Keep.QUANTILES.
-        criterion: logits and targets → one loss per sample.
+        criterion: logits and targets → one loss per sample (default: the losses of the batch's objective,
+            cross-entropy unless the task says otherwise).
         engine: what runs a layer (default: the fused engine wherever it applies).
         checkpoint: steps of the segments of time checkpointing, for long sequences (default: none); for what
             DEFAULT holds, measured by the fused engine.
@@ -119,7 +105,10 @@ def record(
     """
     _check_request(batch, keep, quantiles)
     inputs, provenance = inputs_of(batch, net)
-    placement = Readout(loss_placement or net.readout)
+    readout = Readout(loss_placement or batch.objective.readout or net.readout)
+    objective = batch.objective
+    if loss_placement is not None and criterion is None:
+        objective = objective.at(readout)
     observing = Observing() if engine in (automatic, fused) and keep in Keep.DEFAULT else None
     # a caller may be evaluating under no_grad or inference_mode; a record needs the graph all the same
     with torch.inference_mode(False), torch.enable_grad():
@@ -129,13 +118,14 @@ def record(
         run = net(
             x,
             span_mode=span_mode,
-            readout=placement,
+            readout=readout,
             engine=observing or engine,
             generator=net.mask_generator(),
             track_drive=True,
             checkpoint=checkpoint,
         )
-        losses = criterion(run.logits, batch.targets.to(run.logits.device))
+        targets = batch.targets.to(run.logits.device)
+        losses = objective.losses(run, targets) if criterion is None else criterion(run.logits, targets)
         _check_finite(run, losses)
         observed = _observe(run, losses, observing, run.layers[0].linear if checkpoint is None else x)
         if checkpoint is not None and not observed:
@@ -150,8 +140,12 @@ def record(
         variables[name] = xr.DataArray(values, dims=("layer", *dims), attrs=_about(name))
     if Keep.TENSORS in keep:
         variables |= _tensors(run, gradients)
-    if criterion is not cross_entropy:
-        variables["loss"].attrs["units"] = "1"
+    if criterion is None:
+        name, placement = objective.name, objective.placement(net.readout)
+        variables["loss"].attrs["units"] = objective.units
+    else:
+        name, placement = getattr(criterion, "__name__", type(criterion).__name__), readout.value
+        variables["loss"].attrs["units"] = "nats" if criterion is cross_entropy else "1"
     steps, count = run.outputs.shape[:2]
     coords: dict[str, object] = {
         "layer": np.arange(len(run.layers)),
@@ -160,8 +154,7 @@ def record(
     }
     if Keep.QUANTILES in keep:
         coords["quantile"] = np.asarray(quantiles, dtype=np.float64)
-    name = getattr(criterion, "__name__", type(criterion).__name__)
-    conventions = conventions_of(net, run, provenance=provenance, loss_placement=placement.value)
+    conventions = conventions_of(net, run, provenance=provenance, loss_placement=placement)
     attrs = {**provenance, "kind": "record", "criterion": name, **conventions.attrs()}
     return xr.Dataset(variables, coords, attrs)
 

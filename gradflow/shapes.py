@@ -25,6 +25,9 @@ Past: TypeAlias = Float[Tensor, "reach batch neuron"]
 Step: TypeAlias = Float[Tensor, "batch neuron"]
 Logits: TypeAlias = Float[Tensor, "batch classes"]
 Targets: TypeAlias = Int[Tensor, " batch"]
+AnyTargets: TypeAlias = Int[Tensor, " batch"] | Int[Tensor, "item batch"] | Float[Tensor, " batch"]
+"""A class for each sequence, or one for each of its last steps, or a number."""
+PerSample: TypeAlias = Float[Tensor, " batch"]
 Weights: TypeAlias = Float[Tensor, "target source"]
 PerNeuron: TypeAlias = Float[Tensor, "*neuron"]
 """One value for the whole layer (shape ()) or one per neuron (shape (H,))."""

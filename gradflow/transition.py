@@ -229,7 +229,7 @@ def as_array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray((detached.double() if detached.is_floating_point() else detached).numpy())
 
 
-def inputs_of(batch: Any, net: RecurrentSNN) -> tuple[Tensor, Mapping[str, str | int]]:
+def inputs_of(batch: Any, net: RecurrentSNN) -> tuple[Tensor, Mapping[str, str | int | float]]:
     """Return inputs in the network's dtype and device, and where the data came from."""
     weight = net.output.weight
     if isinstance(batch, Batch):

@@ -85,7 +85,7 @@ def test_figures_are_listed(command):
 def test_tasks_are_listed_with_their_sizes(command):
     code, out, err = command("tasks")
     assert (code, err) == (0, "")
-    assert "psmnist    784 steps x 1, 10 classes, train / validation / test 4000 / 500 / 500" in out
+    assert "psmnist        784 steps x 1, 10 classes, train / validation / test 4000 / 500 / 500" in out
     code, out, _ = command("tasks", "--json")
     facts = json.loads(out)
     assert facts["psmnist"] == {

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import config
 
+import gradflow as gf
 from gradflow import tasks
 from gradflow.tasks import Batch, Examples, Sizes, Split, Task
 
@@ -218,3 +219,76 @@ def test_tasks_by_name():
         tasks.by_name("smnist", permutation_seed=1)
     with pytest.raises(FileNotFoundError, match="nowhere: does not exist"):
         tasks.by_name("smnist", "nowhere")
+
+
+def test_an_epoch_is_each_example_once_in_an_order_of_its_own():
+    task = numbered(20, 5, 7)
+    orders = [task.order(seed=seed, epoch=epoch).tolist() for seed in range(3) for epoch in range(3)]
+    assert all(sorted(order) == list(range(20)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 9
+    assert task.order(split=Split.TEST, seed=1, epoch=2).tolist() == list(range(7))
+    torch.manual_seed(3)
+    np.random.seed(3)  # noqa: NPY002 (the global state is what must not matter)
+    assert numbered(20, 2, 2, name="other").order(seed=1, epoch=1).tolist() == orders[4]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 25), st.sampled_from(Split), st.integers(0, 50), st.data())
+def test_batches_can_be_resumed_anywhere(size, split, epoch, data):
+    task = numbered(20, 5, 7)
+    whole = [drawn(batch) for batch in task.batches(size, split=split, epoch=epoch, seed=4)]
+    assert list(itertools.chain(*whole)) == task.order(split=split, epoch=epoch, seed=4).tolist()
+    assert all(len(batch) == size for batch in whole[:-1])
+    start = data.draw(st.integers(0, len(whole)))
+    rest = [drawn(batch) for batch in task.batches(size, split=split, epoch=epoch, seed=4, start=start)]
+    assert rest == whole[start:]
+
+
+def test_batches_are_read_when_they_are_asked_for():
+    task = numbered()
+    asked = []
+    task.train.batch = lambda indices: asked.append(len(indices)) or Numbered(20).batch(indices)
+    batches = task.batches(8, start=1)
+    assert asked == []
+    assert next(batches).provenance == {
+        **task.provenance(),
+        "split": "train",
+        "order_seed": 0,
+        "epoch": 0,
+    }
+    assert asked == [8]
+
+
+@pytest.mark.parametrize("start", [-1, 4, 1.0, True])
+def test_a_bad_start_is_refused_at_once(without_shape_checks, start):
+    message = rf"start: got {start!r}, expected 0 to 3, the number of batches of 8 in the 20 train examples"
+    with pytest.raises(ValueError, match=message):
+        numbered().batches(8, start=start)
+
+
+def test_a_bad_batch_size_is_refused_at_once():
+    with pytest.raises(ValueError, match="size: got 0, expected an integer of at least 1"):
+        numbered().batches(0)
+
+
+def test_the_splits_of_a_task_have_one_objective():
+    class Other(Numbered):
+        @property
+        def objective(self):
+            return tasks.Classification(gf.readout.Readout.LAST)
+
+    with pytest.raises(ValueError, match=r"numbered: got Classification\(readout=<Readout.LAST.* for test"):
+        numbered().__class__(
+            "numbered", 3, 2, 4, train=Numbered(4), validation=Numbered(2), test=Other(2), source="here"
+        )
+
+
+def test_there_is_a_name_for_every_class():
+    with pytest.raises(ValueError, match="class_names: got 2, expected 4, one per class"):
+        numbered(class_names=("a", "b"))
+
+
+def test_settings_and_demand_are_provenance_where_there_are_any():
+    facts = numbered(settings={"width": 2.5}, memory_demand=3).provenance()
+    assert (facts["width"], facts["memory_demand"]) == (2.5, 3)
+    assert numbered().memory_demand is None

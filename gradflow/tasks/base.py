@@ -4,7 +4,7 @@ A task knows no network. Axes of a batch: time batch input (see `gradflow.shapes
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -14,7 +14,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from gradflow import seeds
-from gradflow.shapes import Inputs, Targets
+from gradflow.shapes import AnyTargets, Inputs
+from gradflow.tasks.objectives import Classification, Objective
 
 
 class Split(Enum):
@@ -31,22 +32,32 @@ def require_count(name: str, value: int | None) -> None:
         raise ValueError(f"{name}: got {value!r}, expected an integer of at least 1")
 
 
+def check_seed(name: str, seed: int) -> None:
+    """Refuse a bad seed under the name by which the caller knows it."""
+    try:
+        seeds.bit_generator(seed)
+    except ValueError as error:
+        raise ValueError(f"{name}, as {error}") from error
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Hold sequences to be computed together, time-major, and the class of each.
+    """Hold sequences to be computed together, time-major, and what is asked of each.
 
-    Inputs are floating point, (time, batch, input); targets are int64, (batch,). `provenance` says where the
-    sequences come from (task, split, seeds), and goes into the attributes of every record.
+    Inputs are floating point, (time, batch, input). Targets are what `objective` takes: by default a class
+    for each sequence, int64, (batch,). `provenance` says where the sequences come from (task, split, seeds),
+    and goes into the attributes of every record.
 
-    Raises ValueError where the two do not fit together.
+    Raises ValueError where they do not fit together.
 
     >>> Batch(torch.zeros(784, 8, 1), torch.zeros(8, dtype=torch.int64)).to(dtype=torch.float64).inputs.dtype
     torch.float64
     """
 
     inputs: Inputs
-    targets: Targets
-    provenance: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    targets: AnyTargets
+    provenance: Mapping[str, str | int | float] = field(default_factory=dict, repr=False)
+    objective: Objective = field(default=Classification(), repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.inputs.shape)
@@ -55,16 +66,14 @@ class Batch:
                 f"inputs: got {self.inputs.dtype} of shape {shape}, expected floating point numbers of shape "
                 "(time, batch, input); a sequence of one number per step has input = 1"
             )
-        if self.targets.dtype != torch.int64 or tuple(self.targets.shape) != shape[1:2]:
-            raise ValueError(
-                f"targets: got {self.targets.dtype} of shape {tuple(self.targets.shape)}, expected "
-                f"torch.int64 of shape ({shape[1]},): a class number for each sequence in inputs {shape}"
-            )
+        self.objective.check(self.targets, shape[1])
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Batch":
-        """Return the batch with inputs of this dtype, and both tensors on this device; targets stay int64."""
-        inputs = self.inputs.to(dtype=dtype, device=device)
-        return Batch(inputs, self.targets.to(device=device), self.provenance)
+        """Return the batch with inputs of this dtype, and both tensors on this device; classes stay int64."""
+        targets = self.targets.to(device=device)
+        if targets.is_floating_point():
+            targets = targets.to(dtype=dtype)
+        return replace(self, inputs=self.inputs.to(dtype=dtype, device=device), targets=targets)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,11 @@ class Sizes:
 
 class Examples(ABC):
     """Hold the examples of one split in the compact form they are stored in; make batches on request."""
+
+    @property
+    def objective(self) -> Objective:
+        """Return what is asked of these examples: by default a class, read as the network's readout says."""
+        return Classification()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -120,12 +134,24 @@ class Examples(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Describe a classification task: its sizes, its three splits, and everything needed to name it again.
+    """Describe a task: its sizes, its three splits, and everything needed to name it again.
 
-    `steps` is the number of time steps T, `inputs` the features per step, `classes` the number of targets.
+    `steps` is the number of time steps T, `inputs` the features per step, `classes` the outputs a network
+    needs: the number of classes, or 1 for a number. `objective` says what is asked of them.
     Where the steps of every example were reordered, `permutation` holds the order: step t of the sequence is
     element permutation[t] of the unpermuted one, so that inputs = unpermuted[list(permutation)].
-    `source` says where the data came from. A seed or a pool that plays no part is None.
+    `source` says where the data came from. A seed or a pool that plays no part is None. `settings` are the
+    other options the data depend on. `memory_demand` is the lag n, in steps, over which every answer depends
+    on the input: no network can do better than chance unless ∂output[t]/∂input[t−n] is other than 0; None
+    where that is not known. `class_names` are the names of the classes, where they have any.
+
+    A training loop goes through `batches`; it is resumed in the middle of an epoch with `start`:
+
+        for batch in task.batches(256, seed=seed, epoch=epoch, start=done):
+            run = net(batch.inputs)
+            loss = task.objective.losses(run, batch.targets).mean()
+
+    and `task.objective.correct(run, batch.targets)` is what an accuracy is the mean of, on any split.
 
     Raises ValueError for sizes below 1, an empty split, or a permutation that is not one of 0 … steps−1.
 
@@ -147,6 +173,9 @@ class Task:
     permutation_seed: int | None = None
     split_seed: int | None = None
     pool: int | None = None
+    memory_demand: int | None = field(default=None, repr=False)
+    settings: Mapping[str, str | int | float] = field(default_factory=dict, repr=False)
+    class_names: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("steps", "inputs", "classes"):
@@ -156,11 +185,25 @@ class Task:
                 raise ValueError(
                     f"{self.name}: got an empty {split.value} split, expected at least one example"
                 )
+            if self.part(split).objective != self.objective:
+                raise ValueError(
+                    f"{self.name}: got {self.part(split).objective} for {split.value}, expected "
+                    f"{self.objective} as in train"
+                )
         order = self.permutation
         if order is not None and sorted(order) != list(range(self.steps)):
             raise ValueError(
                 f"permutation: got {len(order)} entries, expected each of 0 … {self.steps - 1} once"
             )
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise ValueError(
+                f"class_names: got {len(self.class_names)}, expected {self.classes}, one per class"
+            )
+
+    @property
+    def objective(self) -> Objective:
+        """Return what is asked of a network: a class, a class for each of several steps, or a number."""
+        return self.train.objective
 
     def part(self, split: Split) -> Examples:
         """Return the examples of one split."""
@@ -168,6 +211,52 @@ class Task:
             raise ValueError(f"split: got {split!r}, expected Split.TRAIN, Split.VALIDATION or Split.TEST")
         examples: Examples = getattr(self, split.value)
         return examples
+
+    def order(
+        self, *, split: Split = Split.TRAIN, seed: int = 0, epoch: int = 0
+    ) -> Int[np.ndarray, " example"]:
+        """Return the order in which an epoch goes through a split, each example once.
+
+        TRAIN is in random order, which depends on seed, epoch and the split's length only (stream "order",
+        epoch), never on what was drawn before: any epoch can be begun, or resumed, on its own. VALIDATION and
+        TEST are in the order they are stored in. Of n processes, number r takes r::n of each batch.
+
+        >>> from gradflow.tasks import smnist
+        >>> smnist().order(epoch=3)[:4].tolist(), smnist().order(split=Split.TEST, epoch=3)[:4].tolist()
+        ([2901, 585, 1319, 688], [0, 1, 2, 3])
+        """
+        size = len(self.part(split))
+        if split is not Split.TRAIN:
+            return np.arange(size)
+        return seeds.permutation(seed, "order", epoch, size=size)
+
+    def batches(
+        self, size: int, *, split: Split = Split.TRAIN, seed: int = 0, epoch: int = 0, start: int = 0
+    ) -> Iterator[Batch]:
+        """Go through a split once, in batches of `size` examples; the last one holds what is left.
+
+        Batch k holds order[k · size : (k+1) · size] of `order`. `start` = k goes on with batch k, without
+        reading what comes before: nothing depends on the batches already drawn. Examples are read, generated
+        or binned when their batch is asked for, so that memory holds one batch, not the split. There are
+        ⌈len(split) / size⌉ batches.
+
+        Raises ValueError for size < 1, or a start that is not 0 … the number of batches.
+
+        >>> from gradflow.tasks import smnist
+        >>> [batch.inputs.shape[1] for batch in smnist(pool=14).batches(1500, start=1)]
+        [1500, 1000]
+        """
+        require_count("size", size)
+        order = self.order(split=split, seed=seed, epoch=epoch)
+        count = -(-len(order) // size)
+        if isinstance(start, bool) or not isinstance(start, int | np.integer) or not 0 <= start <= count:
+            raise ValueError(
+                f"start: got {start!r}, expected 0 to {count}, the number of batches of {size} in the "
+                f"{len(order)} {split.value} examples of {self.name}"
+            )
+        drawn = {**self.provenance(), "split": split.value, "order_seed": seed, "epoch": epoch}
+        parts = (order[k * size : (k + 1) * size] for k in range(start, count))
+        return (replace(self.part(split).batch(part), provenance=drawn) for part in parts)
 
     def sample(self, n: int, *, split: Split = Split.TRAIN, seed: int = 0) -> Batch:
         """Draw n different examples of a split at random, each set of n being equally likely.
@@ -193,8 +282,10 @@ class Task:
         drawn = {**self.provenance(), "split": split.value, "sample_seed": seed}
         return replace(batch, provenance=drawn)
 
-    def provenance(self) -> dict[str, str | int]:
+    def provenance(self) -> dict[str, str | int | float]:
         """Return what names this task again in a file or a figure: flat strings and numbers, "none" for None.
+
+        Settings and the demand on memory are there where the task has them.
 
         >>> from gradflow.tasks import psmnist
         >>> psmnist(permutation_seed=3, pool=2).provenance()
@@ -209,4 +300,6 @@ class Task:
             "pool": self.pool,
             "steps": self.steps,
         }
-        return {key: "none" if value is None else value for key, value in values.items()}
+        demand = {} if self.memory_demand is None else {"memory_demand": self.memory_demand}
+        known = {key: "none" if value is None else value for key, value in values.items()}
+        return {**known, **self.settings, **demand}

