@@ -44,21 +44,28 @@ class Binning:
         return CHANNELS // self.neighbours
 
     def counts(
-        self, times: Float[np.ndarray, " event"], units: Integer[np.ndarray, " event"]
-    ) -> Int[np.ndarray, "time input"]:
-        """Return the number of events of each step and input; times in seconds, not negative.
+        self,
+        times: Float[np.ndarray, " event"],
+        units: Integer[np.ndarray, " event"],
+        lengths: Int[np.ndarray, " batch"],
+    ) -> Int[np.ndarray, "time batch input"]:
+        """Return the number of events of each step, example and input; times in seconds, not negative.
+
+        The events of the examples follow one another, `lengths[i]` of them for example i.
 
         >>> Binning(bins=2, microseconds=100, neighbours=350).counts(
-        ...     np.array([0.0, 49e-6, 60e-6, 1e-4]), np.array([0, 349, 350, 0])
+        ...     np.array([0.0, 49e-6, 60e-6, 1e-4]), np.array([0, 349, 350, 0]), np.array([2, 2])
         ... ).tolist()
-        [[2, 0], [0, 1]]
+        [[[2, 0], [0, 0]], [[0, 0], [0, 1]]]
         """
-        at = (times.astype(np.float64) * MICROSECONDS).astype(np.int64)
+        at = (np.asarray(times, dtype=np.float64) * MICROSECONDS).astype(np.int64)
         kept = at < self.microseconds
+        example = np.repeat(np.arange(len(lengths)), lengths)[kept]
         step = at[kept] * self.bins // self.microseconds
-        cell = step * self.inputs + units[kept].astype(np.int64) // self.neighbours
-        counted = np.bincount(cell, minlength=self.bins * self.inputs)
-        return counted.reshape(self.bins, self.inputs)
+        unit = units[kept].astype(np.int64) // self.neighbours
+        cell = (step * len(lengths) + example) * self.inputs + unit
+        shape = (self.bins, len(lengths), self.inputs)
+        return np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def read_header(path: Path, classes: int) -> Header:
                 f"{path}: {len(times)} lists of times, {len(units)} of units and {len(labels)} labels, "
                 f"expected as many of each, and at least one. {AGAIN}"
             )
-        found = _read(path, LABELS, labels, ()).astype(np.int64)
+        found = np.asarray(_read(path, LABELS, labels, ())).astype(np.int64)
         names = _names(file, classes)
     wrong = np.flatnonzero((found < 0) | (found >= classes))
     if wrong.size:
@@ -98,43 +105,38 @@ def read_header(path: Path, classes: int) -> Header:
 
 
 def read_counts(
-    path: Path, examples: Int[np.ndarray, " example"], binning: Binning
-) -> Iterator[Int[np.ndarray, "time input"]]:
-    """Yield the counts of these examples, one after the other, from one opening of the file.
+    path: Path, examples: Int[np.ndarray, " batch"], binning: Binning
+) -> Int[np.ndarray, "time batch input"]:
+    """Return the counts of these examples, in this order, from one opening of the file.
 
     Raises InvalidFileError for events of an example that cannot be read, are not as many times as units, at
     a time below 0, or of a channel that is not 0 … 699.
     """
+    # each example once and in the order of the file: many times faster than one by one
+    once, place = np.unique(examples, return_inverse=True)
     with _opened(path) as file:
-        times, units = file[TIMES], file[UNITS]
-        for example in examples.tolist():
-            at, of = _read(path, TIMES, times, example), _read(path, UNITS, units, example)
-            _check_events(path, example, at, of)
-            yield binning.counts(at, of)
+        times, units = (_read(path, name, file[name], once) for name in (TIMES, UNITS))
+    for example, at, of in zip(once.tolist(), times, units, strict=True):
+        if len(at) != len(of):
+            raise InvalidFileError(
+                f"{path}: example {example} has {len(at)} times and {len(of)} units, expected as many. "
+                f"{AGAIN}"
+            )
+    lengths = np.array([len(times[i]) for i in place], dtype=np.int64)
+    of_event = np.repeat(examples, lengths)
+    at = np.concatenate([times[i] for i in place]).astype(np.float64)
+    channel = np.concatenate([units[i] for i in place])
+    _require_all(path, np.isfinite(at) & (at >= 0), of_event, at, "at {} s, expected times from 0 on")
+    within = (channel >= 0) & (channel < CHANNELS)
+    _require_all(path, within, of_event, channel, f"of channel {{}}, expected 0 to {CHANNELS - 1}")
+    return binning.counts(at, channel, lengths)
 
 
-def _check_events(path: Path, example: int, times: np.ndarray, units: np.ndarray) -> None:
-    if len(times) != len(units):
-        raise InvalidFileError(
-            f"{path}: example {example} has {len(times)} times and {len(units)} units, expected as many. "
-            f"{AGAIN}"
-        )
-    if not len(times):
-        return
-    if not (np.isfinite(times).all() and times.min() >= 0):
-        raise InvalidFileError(
-            f"{path}: example {example} has an event at {_odd(times)} s, expected times from 0 on. {AGAIN}"
-        )
-    if units.min() < 0 or units.max() >= CHANNELS:
-        wrong = units[(units < 0) | (units >= CHANNELS)][0]
-        raise InvalidFileError(
-            f"{path}: example {example} has an event of channel {wrong}, expected 0 to {CHANNELS - 1}. "
-            f"{AGAIN}"
-        )
-
-
-def _odd(times: np.ndarray) -> float:
-    return float(times[~(np.isfinite(times) & (times >= 0))][0])
+def _require_all(path: Path, right: np.ndarray, of_event: np.ndarray, values: np.ndarray, what: str) -> None:
+    wrong = np.flatnonzero(~right)
+    if wrong.size:
+        found = what.format(values[wrong[0]])
+        raise InvalidFileError(f"{path}: example {of_event[wrong[0]]} has an event {found}. {AGAIN}")
 
 
 @contextmanager
@@ -179,12 +181,11 @@ def _require(path: Path, name: str, dtype: Any, kind: Any, what: str) -> None:
         )
 
 
-def _read(path: Path, name: str, dataset: Any, place: Any) -> np.ndarray:
+def _read(path: Path, name: str, dataset: Any, place: Any) -> Any:
     try:
-        return np.asarray(dataset[place])
+        return dataset[place]
     except (OSError, RuntimeError) as error:
-        where = name if place == () else f"{name} of example {place}"
-        raise InvalidFileError(f"{path}: {where} cannot be read ({error}). {AGAIN}") from error
+        raise InvalidFileError(f"{path}: {name} cannot be read ({error}). {AGAIN}") from error
 
 
 def _names(file: h5py.File, classes: int) -> tuple[str, ...] | None:

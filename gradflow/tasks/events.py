@@ -2,7 +2,7 @@
 
 shd and ssc as in Cramer, Stradmann, Schemmel & Zenke (2020), "The Heidelberg spiking data sets for the
 systematic evaluation of spiking neural networks" (arXiv:1910.07407). In a batch: time batch input, float32
-counts of events; an example is read and binned when its batch is asked for, about 0.3 ms each.
+counts of events; an example is read and binned when its batch is asked for, in about 0.5 ms (8,000 events).
 """
 
 from collections.abc import Sequence
@@ -59,10 +59,8 @@ class Events(Examples):
         Raises ValueError for indices outside 0 … len−1, or none; InvalidFileError for events that cannot be.
         """
         rows = self.rows(indices)
-        inputs = np.empty((self.binning.bins, len(rows), self.binning.inputs), dtype=np.float32)
-        for column, counts in enumerate(read_counts(self.path, self.index[rows], self.binning)):
-            inputs[:, column] = counts
-        return Batch(torch.from_numpy(inputs), torch.from_numpy(self.labels[rows]))
+        counts = read_counts(self.path, self.index[rows], self.binning)
+        return Batch(torch.from_numpy(counts.astype(np.float32)), torch.from_numpy(self.labels[rows]))
 
 
 def shd(
