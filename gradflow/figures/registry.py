@@ -3,14 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol, runtime_checkable
 
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure as Picture
 from pydantic import BaseModel, ConfigDict
 
-MODULES = ("decay_curves",)
+from gradflow.progress import Progress as Progress
+from gradflow.progress import silent as silent
+
+MODULES = ("decay_curves", "decay_rate")
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
 
@@ -18,18 +20,6 @@ class Config(BaseModel):
     """Options of a figure; frozen, and unknown ones are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-@runtime_checkable
-class Progress(Protocol):
-    """Told how far a computation is."""
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Take `done` of `total` parts and what is worked on."""
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)
