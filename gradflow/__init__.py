@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradflow import adapters, analysis, engine, jacobian, plots, seeds, tasks, theory
+    from gradflow import adapters, analysis, engine, jacobian, plots, seeds, tasks, theory, train
     from gradflow.analysis import curve_band, fit_decay, fit_models, horizon_at, zero_summary
     from gradflow.conventions import Conventions
     from gradflow.flossing import flossing_loss, leading_exponents
@@ -45,7 +45,17 @@ if TYPE_CHECKING:
     from gradflow.transition import DenseTransition, LayerTransition, Transition, local_jacobians
 
 _HOME = {
-    "gradflow": ("seeds", "tasks", "engine", "jacobian", "adapters", "analysis", "theory", "plots"),
+    "gradflow": (
+        "seeds",
+        "tasks",
+        "engine",
+        "jacobian",
+        "adapters",
+        "analysis",
+        "theory",
+        "plots",
+        "train",
+    ),
     "gradflow.tasks": ("Batch", "Sizes", "Split", "Task"),
     "gradflow.surrogate": (
         "Triangle",
@@ -144,6 +154,7 @@ __all__ = [
     "stack_products",
     "tasks",
     "theory",
+    "train",
     "zero_summary",
 ]
 

@@ -14,6 +14,7 @@ from gradflow.cli.bench import bench
 from gradflow.cli.figures import figures
 from gradflow.cli.options import Verbose
 from gradflow.cli.tasks import tasks
+from gradflow.cli.train import train
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """The class of all errors in the command itself; typer has no public name for it."""
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(figures)
 app.command()(tasks)
 app.command()(bench)
+app.command()(train)
 
 
 def _show_version(wanted: bool) -> bool:
