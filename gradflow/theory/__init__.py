@@ -1,6 +1,10 @@
 """Predictions from local factors and their moments, rung by rung. Knows no network."""
 
 from gradflow.theory.bound import bound, product_bound
+from gradflow.theory.bounded_input import BoundedInput, bounded
+from gradflow.theory.closure import Closed
+from gradflow.theory.dataless import predict_without_data
+from gradflow.theory.density_closure import density_closure
 from gradflow.theory.design_rules import (
     critical_gain,
     critical_initialisation,
@@ -8,32 +12,47 @@ from gradflow.theory.design_rules import (
     smallest_span,
     temperature_horizons,
 )
+from gradflow.theory.input_law import GaussianInput, InputLaw, input_statistics
 from gradflow.theory.lengths import mean_recurrent_length, recurrent_skip_coefficient, shortest_paths
 from gradflow.theory.mean_square import mean_square, mean_square_curve
 from gradflow.theory.moments import Moments, second_moments
 from gradflow.theory.residual import curve_residual, residual
 from gradflow.theory.root import characteristic_root, impulse_log, log_root
+from gradflow.theory.sampled_closure import sampled_closure
 from gradflow.theory.transfer import transfer_operator
 from gradflow.theory.transfer_curve import transfer_curve
 from gradflow.theory.transfer_rate import transfer_rate, transfer_rate_arnoldi
+from gradflow.theory.update_rule import LayerWeights, UpdateRule, lif
 from gradflow.theory.variance import variance_curve, variance_propagation
 
 __all__ = [
+    "BoundedInput",
+    "Closed",
+    "GaussianInput",
+    "InputLaw",
+    "LayerWeights",
     "Moments",
+    "UpdateRule",
     "bound",
+    "bounded",
     "characteristic_root",
     "critical_gain",
     "critical_initialisation",
     "curve_residual",
+    "density_closure",
     "impulse_log",
+    "input_statistics",
+    "lif",
     "log_root",
     "mean_recurrent_length",
     "mean_square",
     "mean_square_curve",
+    "predict_without_data",
     "predicted_horizon",
     "product_bound",
     "recurrent_skip_coefficient",
     "residual",
+    "sampled_closure",
     "second_moments",
     "shortest_paths",
     "smallest_span",
