@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 from jaxtyping import Float
 
 Wave = Float[np.ndarray, " sample"]
@@ -74,7 +73,7 @@ class LogMel:
             )
         padded = np.pad(wave.astype(np.float64), self.window // 2, mode="reflect")
         pieces = np.lib.stride_tricks.sliding_window_view(padded, self.window)[:: self.hop]
-        weights = _hann(self.window)
+        weights = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.window) / self.window)
         spectrum = scipy.fft.rfft(pieces * weights, n=self.size, axis=1) / weights.sum()
         power = spectrum.real**2 + spectrum.imag**2
         return np.asarray(np.log(self.floor + power @ self.filters().T))
@@ -108,11 +107,6 @@ def mel_of(hertz: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 def hertz_of(mel: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Return the frequency of each mel: 700 (10^(mel/2595) − 1)."""
     return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))
-
-
-@cache
-def _hann(length: int) -> Float[np.ndarray, " length"]:
-    return np.asarray(scipy.signal.get_window("hann", length, fftbins=True))
 
 
 @cache
