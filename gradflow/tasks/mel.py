@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import scipy.fft
 from jaxtyping import Float
 
 Wave = Float[np.ndarray, " sample"]
@@ -74,7 +73,7 @@ class LogMel:
         padded = np.pad(wave.astype(np.float64), self.window // 2, mode="reflect")
         pieces = np.lib.stride_tricks.sliding_window_view(padded, self.window)[:: self.hop]
         weights = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.window) / self.window)
-        spectrum = scipy.fft.rfft(pieces * weights, n=self.size, axis=1) / weights.sum()
+        spectrum = np.fft.rfft(pieces * weights, n=self.size, axis=1) / weights.sum()
         power = spectrum.real**2 + spectrum.imag**2
         return np.asarray(np.log(self.floor + power @ self.filters().T))
 
