@@ -8,7 +8,7 @@ from test_products import layer
 from test_spectrum import values
 
 import gradflow as gf
-from gradflow.jacobian.lyapunov import lyapunov_exponents
+from gradflow.jacobian.lyapunov import lyapunov_exponents, readable
 from gradflow.transition import DenseTransition, LayerTransition, Transition
 
 
@@ -213,6 +213,50 @@ def test_the_diffusion_of_independent_factors_is_their_variance():
     assert found.diffusion.item() == pytest.approx(0.16, rel=0.66)
     expected = logs[int(100 - 1 - found.steps.item()) : 99, :, 0].mean(axis=0)
     assert_close(found.exponent[0, :, 0], expected, atol=1e-13, why="a sum of logs")
+
+
+NEURONS = [
+    gf.LIF(surrogate=gf.Sigmoid()),
+    gf.LIF(reset=gf.Reset.HARD, detach_reset=True, surrogate=gf.ArcTangent()),
+    gf.PLIF(per_neuron=True, surrogate=gf.MultiGaussian()),
+    gf.GLIF(surrogate=gf.Sigmoid()),
+]
+
+
+@pytest.mark.parametrize("neuron", NEURONS, ids=["lif", "hard", "plif", "glif"])
+@pytest.mark.parametrize("recurrence", [gf.Vanilla(), gf.Skip(3), gf.AdaptiveSkip(4)], ids=lambda r: r.label)
+def test_every_neuron_and_recurrence_has_the_exponents_of_its_companion_matrices(neuron, recurrence):
+    case = one_layer(neuron, recurrence, steps=40, batch=2)
+    made = gf.local_jacobians(case.net(), case.x())
+    base = made.layers[0]
+    depth, k = max(base.spans), 3
+    found = lyapunov_exponents(made, leading=k, burn_in=5)
+    start = np.linalg.qr(gf.seeds.normal(0, "lyapunov", 0, shape=(depth * 4, k)))[0]
+    for b in range(2):
+        Q, total = start, np.zeros(k)
+        for t in range(depth, 40):
+            read, _ = readable(base, b, t, depth, 39)
+            Q, R = np.linalg.qr(read.reshape(-1, 1) * (companion(base, t, b) @ Q))
+            if t >= depth + 5:
+                total += np.log(np.abs(np.diagonal(R)))
+        assert_close(found.exponent[0, b], total / (35 - depth), atol=1e-9, why="rounding, times a condition")
+
+
+def test_exponents_of_the_stack_are_those_of_its_layers_together():
+    """Its state's Jacobian is triangular in the layers; here as one matrix, with a link between them."""
+    low, high = layer(700, spans=(2,), spread=0.2, seed=4), layer(700, neurons=2, spread=0.1, seed=5)
+    L = np.random.default_rng(0).normal(size=(2, 3))
+    Q, total = np.eye(8), np.zeros(8)
+    for t in range(2, 700):
+        below, above = companion(low, t), companion(high, t)
+        climb = L * low.phi[t, 0] @ below[:3]
+        Q, R = np.linalg.qr(np.block([[below, np.zeros((6, 2))], [climb, above]]) @ Q)
+        total += np.log(np.abs(np.diagonal(R))) * (t >= 102)
+    alone = [
+        exponents(part, leading=n, burn_in=100).exponent.values.ravel() for part, n in ((low, 6), (high, 2))
+    ]
+    together = np.sort(np.concatenate(alone))[::-1]
+    assert_close(np.sort(total / 598)[::-1], together, atol=0.02, why="a few nats over 598 steps")
 
 
 @pytest.mark.parametrize("name", ["lif hard attached, skip", "glif shared", "two layers that differ"])

@@ -275,7 +275,10 @@ def test_float32_networks_are_measured_in_float64():
         ({"tolerance": 0.0}, "expected nats in 0 < tolerance <= 1e-3"),
         ({"tolerance": 0.1}, "expected nats in 0 < tolerance <= 1e-3"),
         ({"end": 9}, "end=9: the sequence has 9 steps"),
-        ({"gradient": np.zeros((1, 8, 1, 3))}, r"expected \(layer, time, sample, neuron\) = \(1, 9, 1, 3\)"),
+        (
+            {"gradient": np.zeros((1, 8, 1, 3))},
+            r"got \[\(8, 1, 3\)\], expected \(time, sample, neuron\) of each layer, \[\(9, 1, 3\)\]",
+        ),
     ],
 )
 def test_nonsense_is_refused(options, message):

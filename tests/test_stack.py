@@ -2,6 +2,8 @@
 
 import math
 import tracemalloc
+from dataclasses import replace
+from functools import partial
 
 import mpmath
 import numpy as np
@@ -18,7 +20,9 @@ from test_paths import layer, log_norm
 import gradflow as gf
 from gradflow.jacobian.column import column_bytes
 from gradflow.jacobian.dense import dense_sensitivity, dense_stack
-from gradflow.jacobian.stack import logit_sensitivity, stack_products
+from gradflow.jacobian.products import ZEROS
+from gradflow.jacobian.sensitivity import logit_sensitivity
+from gradflow.jacobian.stack import stack_products
 from gradflow.links import Link, ReadoutLink
 from gradflow.transition import DenseTransition, LayerTransition, Transition
 
@@ -52,7 +56,15 @@ def check_stack(net, x, end=-1):
                 assert np.all(np.isnan(curve))
             else:
                 check_norms(curve, dense[m, below], (2, 3))
+                check_spectral(found.log_spectral.sel(target=m, layer=below), dense[m, below])
     return found
+
+
+def check_spectral(log, dense):
+    """Assert that exp(log) are the largest singular values, up to what cancels."""
+    values = np.linalg.norm(dense, 2, axis=(2, 3))
+    top = max(1.0, values.max(initial=0.0))
+    assert_close(np.exp(log), values, rtol=AGREED, atol=CANCELLED * top, why="the issue's; cancellation")
 
 
 def check_sensitivity(net, x):
@@ -178,6 +190,14 @@ def exact_link(link, t, sample, exact):
     return W if link.factor is None else exact(link.factor[min(sample, len(link.factor) - 1)])[:, None] * W
 
 
+def zeros_of(Q):
+    """Shares of a matrix of mpf numbers that are 0, and that are not but round to 0 in each format."""
+    sizes = np.abs(Q)
+    counts = [np.sum(sizes <= mpmath.ldexp(1, exponent)) for exponent in (-25, -134, -150, -1075)]
+    zero = np.sum(sizes == 0)
+    return np.array([zero, *(count - zero for count in counts)], dtype=float) / Q.size
+
+
 GATE = np.random.default_rng(5).uniform(0.5, 1.0, size=(60, 1))
 
 
@@ -197,6 +217,7 @@ def test_long_stacks_are_exact_also_beyond_the_range_of_float64(made):
     steps, samples, neurons = made.layers[-1].a.shape
     W = np.random.default_rng(9).normal(size=(2, neurons))
     made = Transition(made.layers, links=made.links, readout=ReadoutLink(W, np.eye(steps)[-1]))
+    seen = set()
     found, logits = stack_products(made), logit_sensitivity(made)
     for b in range(samples):
         none = np.zeros((neurons, neurons))
@@ -204,6 +225,13 @@ def test_long_stacks_are_exact_also_beyond_the_range_of_float64(made):
         expected = np.array([[log_norm(Q) for Q in at] for at in rows[:-1]])
         curves = found.log_frobenius.sel(target=top, sample=b)
         assert_close(curves, expected, rtol=1e-13, atol=LONG, why="rounding per step, cancelling in norms")
+        counted = np.array([[zeros_of(Q) for Q in at] for at in rows[:-1]])
+        for k, kind in enumerate(ZEROS):
+            got = found[f"share_{kind}"].sel(target=top, sample=b)
+            assert_close(got, counted[..., k], atol=1e-15, why="one division")
+        seen |= {
+            kind for k, kind in enumerate(ZEROS) if np.any((counted[..., k] > 0) & (counted[..., k] < 1))
+        }
         rows = exact_rows(made, b, steps - 1, top, np.zeros(W.shape), lambda t: W * (t == steps - 1))
         by_class = np.array([[[log_norm(q) for q in Q] for Q in at[::-1]] for at in rows])
         got = logits.log_layer.sel(sample=b).transpose("layer", "time", "class")
@@ -212,6 +240,27 @@ def test_long_stacks_are_exact_also_beyond_the_range_of_float64(made):
         assert_close(got, by_class[-1], rtol=1e-13, atol=LONG, why="rounding per step")
     if steps == 300:
         assert found.log_frobenius.sel(target=1, layer=0).min() < -745.2  # float64 has nothing left here
+        assert seen == set(ZEROS)
+
+
+def test_zeros_and_norms_of_a_layer_with_itself_are_those_of_jacobian_products():
+    base = layer(150, 4, samples=2, spread=1.2, decay=0.0, weights=(0.05,))
+    a = np.where(base.phi == 0, 0.0, base.a)  # out of the window, nothing is left
+    made = stacked(replace(base, a=a), layer(150, 3, spans=(5,), samples=2, weights=(0.05,)), norm=True)
+    found, alone = stack_products(made), gf.jacobian_products(made)
+    for name in ("log_frobenius", "log_spectral", *(f"share_{kind}" for kind in ZEROS)):
+        for index in range(2):
+            got = found[name].sel(target=index, layer=index)
+            assert_close(got, alone[name].sel(layer=index), atol=LONG, why="rounding per step")
+    assert np.any((found.share_structural > 0) & (found.share_structural < 1))
+    summary, expected = gf.zero_summary(found), gf.zero_summary(alone)
+    for name in ("lag_structural", "lag_float16", "lag_bfloat16", "lag_float32", "lag_float64"):
+        assert summary[name].dims == ("target", "layer")
+        assert np.isnan(summary[name].sel(target=0, layer=1))
+        for index in range(2):
+            got = summary[name].sel(target=index, layer=index).fillna(-1.0)
+            assert_equal(got, expected[name].sel(layer=index).fillna(-1.0))
+    assert summary.lag_float16.sel(target=1, layer=0) < 150
 
 
 def test_two_neurons_have_their_closed_form():
@@ -288,9 +337,13 @@ CUT = stacked(
 @pytest.mark.parametrize("rows", [1, 3, 4, 9])
 def test_rows_and_samples_in_chunks_are_those_at_once(rows):
     budget = rows * column_bytes(CUT, 1, 19)
-    for function in (stack_products, logit_sensitivity):
+    norms = ("frobenius", "spectral") if rows > 4 else ("frobenius",)
+    for function in (partial(stack_products, norms=norms), logit_sensitivity):
         found = function(CUT, memory_budget=budget)
         xr.testing.assert_allclose(found, function(CUT), rtol=1e-12, atol=1e-12)
+    if rows < 4:
+        with pytest.raises(ValueError, match=r"singular values need all rows.*norms=\('frobenius',\)"):
+            stack_products(CUT, memory_budget=budget)
 
 
 def test_memory_stays_within_the_budget():
@@ -382,6 +435,8 @@ def test_what_cannot_be_walked_is_refused(no_shape_checks):
         logit_sensitivity(broken)
     with pytest.raises(ValueError, match="end=5: the sequence has 5 steps"):
         stack_products(made, end=5)
+    with pytest.raises(ValueError, match=r"norms=\(\): expected MatrixNorm.FROBENIUS"):
+        stack_products(made, norms=())
     with pytest.raises(ValueError, match=r"stack_products\(memory_budget=10\): expected at least \d+ bytes"):
         stack_products(made, memory_budget=10)
     for function in (stack_products, logit_sensitivity):

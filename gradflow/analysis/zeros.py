@@ -83,7 +83,8 @@ def zero_summary(prod: xr.Dataset) -> xr.Dataset:
     steps, NaN where it does not happen within the record: `lag_structural`, `lag_float16`, … (…, layer), from
     which, for good, every element of every sample is zero by structure, or by structure or underflow in that
     format; with the ending `_samples` (…, layer, sample) the same for each sample. Formats that the dataset
-    does not have (files written before they were counted) are left out.
+    does not have (files written before they were counted) are left out. Products of a stack have theirs for
+    every target too, NaN for layers above it.
 
     Raises ValueError where `share_structural` or every format is missing, or a coordinate, or where a share
     lies outside 0 … 1.
@@ -108,10 +109,13 @@ def zero_summary(prod: xr.Dataset) -> xr.Dataset:
         summary[f"lag_{name}_samples"] = every.assign_attrs(units="steps")
         settled_lag = xr.apply_ufunc(settled, together, input_core_dims=[["lag"]], kwargs={"lags": lags})
         summary[f"lag_{name}"] = settled_lag.assign_attrs(units="steps")
-    return summary
+    return summary.where(prod.layer <= prod.target) if "target" in prod.dims else summary
 
 
 def _share(prod: xr.Dataset, name: str) -> xr.DataArray:
+    if "target" in prod.dims:
+        # above the target there is no product: nothing there is known to be zero
+        prod = prod.assign({name: prod[name].where(prod.layer <= prod.target, 0.0)})
     share = ordered(labelled(prod, name, "sample", "lag"), "layer", "sample", "lag")
     if float(share.min()) < 0.0 or float(share.max()) > 1.0:
         raise ValueError(

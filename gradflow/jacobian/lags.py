@@ -1,20 +1,22 @@
 """The lag matrix: log-norms of P(T,t) = ∂u[T]/∂u[t] for all pairs of times, not for one end T alone.
 
-The curve of one T is one sample of it. All ends are swept together, T entering when the walk comes to it;
-exactly, or by random probes z of independent standard normal elements, E |zᵀP|² = ‖P‖_F². Axes: layer sample
-end lag, with lag n = T − t.
+Of each layer with itself, or of one layer's u[T] with every layer below: ∂u_m[T]/∂u_l[t]. The curve of one T
+is one sample of it. All ends are swept together, T entering when the walk comes to it; exactly, or by random
+probes z of independent standard normal elements, E |zᵀP|² = ‖P‖_F². Axes: layer sample end lag, with lag
+n = T − t.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
-from gradflow.jacobian.pairs import Pairs, over_ends
+from gradflow.jacobian.pairs import Pairs, StackPairs, Start, over_ends
 from gradflow.jacobian.products import MEMORY_BUDGET, transition_from
+from gradflow.jacobian.stack import layer_of, linked
 from gradflow.jacobian.sweep import size_of
-from gradflow.jacobian.walk import chunks, element_bytes
+from gradflow.jacobian.walk import chunks
 from gradflow.recurrence import SpanMode
 from gradflow.transition import BatchLike
 
@@ -29,6 +31,7 @@ def lag_matrix(
     source: object,
     batch: BatchLike | None = None,
     *,
+    target: int | None = None,
     ends: Sequence[int] | None = None,
     probes: int | None = None,
     seed: int = 0,
@@ -43,6 +46,8 @@ def lag_matrix(
     Args:
         source: a network (then give `batch`) or a `Transition` of any origin.
         batch: a batch of a task, or inputs (time, batch, input).
+        target: the layer m of u[T], for ∂u_m[T]/∂u_l[t] of all layers l ≤ m, links included, by probes of u_m
+            (default: each layer with itself).
         ends: the T wanted, e.g. range(0, 784, 8) (default: all; negative ones count from the end).
         probes: m ≥ 2 probes, or 0 for exact (default: exact up to 32 neurons, 16 probes in larger layers).
         seed: of the probes, which are drawn from a stream for each layer, sample and end.
@@ -76,17 +81,23 @@ def lag_matrix(
     ):
         raise ValueError(f"{NAME}(probes={probes!r}): expected 0 for exact norms, or at least 2 probes")
     found = transition_from(source, batch, span_mode, NAME)
+    chosen = list(range(len(found.layers)))
+    if target is not None:
+        chosen = [layer_of(NAME, target, len(linked(NAME, found).layers))]
     layers = []
-    for index, layer in enumerate(found.layers):
+    for index in chosen:
+        layer = found.layers[index]
         steps, _, neurons = size_of(layer)
         count = (0 if neurons <= EXACT else PROBES) if probes is None else probes
-        layers.append(_layer_dataset(Pairs(layer, ends_of(ends, steps), count, seed, index), memory_budget))
+        start = Start(neurons, count, seed, index)
+        pairs = Pairs(layer, start) if target is None else StackPairs(found, index, start)
+        layers += _layer_datasets(pairs, ends_of(ends, steps), memory_budget)
     data = xr.concat(layers, dim="layer", combine_attrs="drop_conflicts")
     data = data.assign_coords(layer=np.arange(len(layers)))
     data.lag.attrs = {"long_name": "lag T − t", "units": "steps"}
     data.end.attrs = {"long_name": "end time T", "units": "steps"}
     data.attrs = {"kind": "lag matrix", "probe_seed": seed, **found.conventions}
-    return data
+    return data if target is None else data.assign_attrs(target=chosen[0])
 
 
 def ends_of(ends: Sequence[int] | None, steps: int) -> Int[np.ndarray, " end"]:
@@ -104,16 +115,28 @@ def ends_of(ends: Sequence[int] | None, steps: int) -> Int[np.ndarray, " end"]:
     return found
 
 
-def _layer_dataset(pairs: Pairs, budget: int) -> xr.Dataset:
-    """Measure all pairs in chunks, average over the ends, and label the result."""
-    _, samples, neurons = size_of(pairs.layer)
-    ends = pairs.ends
-    out = np.full((2, samples, len(ends), int(ends[-1]) + 1), np.nan)
-    each = pairs.rows * neurons * element_bytes(pairs.layer, int(ends[-1]))
-    for taken, chosen in chunks(NAME, samples, len(ends), each, budget):
+def _layer_datasets(
+    pairs: Pairs | StackPairs, ends: Int[np.ndarray, " end"], budget: int
+) -> list[xr.Dataset]:
+    """Measure all pairs in chunks, average over the ends, and label the results, one for each layer."""
+    samples, sizes = pairs.sizes
+    out = np.full((len(sizes), 2, samples, len(ends), int(ends[-1]) + 1), np.nan)
+    for taken, chosen in chunks(NAME, samples, len(ends), pairs.end_bytes(int(ends[-1])), budget):
         last = int(ends[chosen][-1])
-        pairs.measure(taken, ends[chosen], out[:, taken, chosen, : last + 1])
-    log, error = 0.5 * out[0], 0.5 * out[1]
+        pairs.measure(taken, ends[chosen], out[:, :, taken, chosen, : last + 1])
+    return [
+        _labelled(0.5 * values, ends, pairs.start.probes, neurons)
+        for values, neurons in zip(out, sizes, strict=True)
+    ]
+
+
+def _labelled(
+    values: Float[np.ndarray, "quantity sample end lag"],
+    ends: Int[np.ndarray, " end"],
+    probes: int,
+    neurons: int,
+) -> xr.Dataset:
+    log, error = values
     pair, lag = ("sample", "end", "lag"), ("sample", "lag")
     nats, plain = {"units": "nats"}, {"units": "1"}
     return xr.Dataset(
@@ -125,8 +148,8 @@ def _layer_dataset(pairs: Pairs, budget: int) -> xr.Dataset:
                 for name, value in over_ends(log, error).items()
             },
             "end_count": (("lag",), np.count_nonzero(~np.isnan(log[0]), axis=0), plain),
-            "probes": ((), pairs.probes, plain),
+            "probes": ((), probes, plain),
             "neurons": ((), float(neurons), plain),
         },
-        coords={"sample": np.arange(samples), "end": ends, "lag": np.arange(int(ends[-1]) + 1)},
+        coords={"sample": np.arange(len(log)), "end": ends, "lag": np.arange(int(ends[-1]) + 1)},
     )

@@ -80,7 +80,8 @@ def lyapunov_exponents(
             burn-in that leaves no step, NaN, infinity or factors that multiply to more than 2^300.
 
     Finite-time exponents differ from their limits by (log of a condition) / steps: compare layers over equal
-    lengths. Two equal exponents (a pair of complex roots) share their sum, and split it arbitrarily.
+    lengths. Those of a stack are its layers' together, whatever the links: its state's Jacobian is triangular
+    in the layers. Two equal exponents (a pair of complex roots) share their sum, and split it arbitrarily.
 
     Cost, per sample and step: 4 H² k + 12 D H k² operations, twice; the matrix of D² H² elements is never
     formed. Memory: 10 D H k × 8 bytes.

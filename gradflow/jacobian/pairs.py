@@ -1,4 +1,4 @@
-"""All pairs of times of one layer, swept at once: log ‖P(T,t)‖² with its error, and averages over ends T."""
+"""All pairs of times, swept at once: log ‖P(T,t)‖² with its error, and averages over the ends T."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,25 @@ from jaxtyping import Float, Int
 
 from gradflow import seeds
 from gradflow.jacobian import scaled
+from gradflow.jacobian.column import Column, column_bytes
+from gradflow.jacobian.scaled import Scaled
 from gradflow.jacobian.sweep import AnyTransition, size_of
-from gradflow.jacobian.walk import Walk
+from gradflow.jacobian.walk import Walk, element_bytes
+from gradflow.transition import Transition
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """One layer, the ends wanted and the probes: 0 for exact, or so many."""
+class Start:
+    """The rows that start at each end of one layer: all of them, or so many random probes.
 
-    layer: AnyTransition
-    ends: Int[np.ndarray, " end"]
+    Attributes:
+        neurons: of the layer.
+        probes: 0 for exact.
+        seed: of the probes.
+        index: the layer's number, which names the stream.
+    """
+
+    neurons: int
     probes: int
     seed: int
     index: int
@@ -24,38 +33,108 @@ class Pairs:
     @property
     def rows(self) -> int:
         """Return how many rows each end takes."""
-        return self.probes or size_of(self.layer)[2]
+        return self.probes or self.neurons
 
-    def start(self, end: int, samples: slice) -> Float[np.ndarray, "*sample row neuron"]:
+    def at(self, end: int, samples: slice) -> Float[np.ndarray, "*sample row neuron"]:
         """Return the rows that start at an end."""
-        neurons = size_of(self.layer)[2]
         if not self.probes:
-            return np.eye(neurons)
+            return np.eye(self.neurons)
         streams = [("probes", self.index, b, end) for b in range(samples.start, samples.stop)]
-        return np.stack([seeds.normal(self.seed, *name, shape=(self.probes, neurons)) for name in streams])
+        shape = (self.probes, self.neurons)
+        return np.stack([seeds.normal(self.seed, *name, shape=shape) for name in streams])
+
+    def write(
+        self,
+        P: Scaled,
+        t: int,
+        ends: Int[np.ndarray, " end"],
+        out: Float[np.ndarray, "quantity sample end lag"],
+    ) -> None:
+        """Write log ‖P‖_F² and the relative standard error of ‖P‖² for the ends that t does not follow."""
+        under_way = int(np.count_nonzero(ends >= t))
+        if not under_way:
+            return
+        m = self.rows
+        sums = scaled.sums(P, m * under_way)[0]
+        rows = sums.m.shape[0], under_way, m
+        each = Scaled(sums.m.reshape(rows), sums.e.reshape(rows))
+        total = each.sum(axis=2)
+        place = len(ends) - 1 - np.arange(under_way), ends[::-1][:under_way] - t
+        out[0][:, place[0], place[1]] = total.log() - (np.log(m) if self.probes else 0.0)
+        if self.probes:
+            share = np.nan_to_num(m * each.over(total[..., None]), nan=1.0)
+            out[1][:, place[0], place[1]] = np.std(share, axis=2, ddof=1) / np.sqrt(m)
+        else:
+            out[1][:, place[0], place[1]] = 0.0
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One layer with itself."""
+
+    layer: AnyTransition
+    start: Start
+
+    @property
+    def sizes(self) -> tuple[int, list[int]]:
+        """Return samples, and the neurons of each layer below and with the top one."""
+        return size_of(self.layer)[1], [self.start.neurons]
+
+    def end_bytes(self, last: int) -> int:
+        """Return the working memory of one end."""
+        return self.start.rows * self.start.neurons * element_bytes(self.layer, last)
 
     def measure(
-        self, samples: slice, ends: Int[np.ndarray, " end"], out: Float[np.ndarray, "quantity sample end lag"]
+        self,
+        samples: slice,
+        ends: Int[np.ndarray, " end"],
+        out: Float[np.ndarray, "layer quantity sample end lag"],
     ) -> None:
-        """Write log ‖P‖_F² and the relative standard error of ‖P‖² for these samples and ends."""
-        falling, m = ends[::-1], self.rows
-        walk = Walk(self.layer, int(ends[-1]), samples, m * len(ends))
-        for t in range(int(ends[-1]), -1, -1):
-            under_way = int(np.count_nonzero(ends >= t))
-            active = m * under_way
-            walk.advance(t, active, self.start(t, samples) if t in ends else None)
-            sums = scaled.sums(walk.P, active)[0]
-            rows = sums.m.shape[0], under_way, m
-            each = scaled.Scaled(sums.m.reshape(rows), sums.e.reshape(rows))
-            total = each.sum(axis=2)
-            place = len(ends) - 1 - np.arange(under_way), falling[:under_way] - t
-            out[0][:, place[0], place[1]] = total.log() - (np.log(m) if self.probes else 0.0)
-            if self.probes:
-                share = np.nan_to_num(m * each.over(total[..., None]), nan=1.0)
-                out[1][:, place[0], place[1]] = np.std(share, axis=2, ddof=1) / np.sqrt(m)
-            else:
-                out[1][:, place[0], place[1]] = 0.0
+        """Write what `Start.write` writes for these samples and ends."""
+        last = int(ends[-1])
+        walk = Walk(self.layer, last, samples, self.start.rows * len(ends))
+        for t in range(last, -1, -1):
+            active = self.start.rows * int(np.count_nonzero(ends >= t))
+            walk.advance(t, active, self.start.at(t, samples) if t in ends else None)
+            self.start.write(walk.P, t, ends, out[0])
             walk.store(t, active)
+
+
+@dataclass(frozen=True)
+class StackPairs:
+    """A layer with each one below it, and with itself."""
+
+    found: Transition
+    target: int
+    start: Start
+
+    @property
+    def sizes(self) -> tuple[int, list[int]]:
+        """Return samples, and the neurons of each layer below and with the top one."""
+        found = [size_of(layer) for layer in self.found.layers[: self.target + 1]]
+        return found[0][1], [neurons for _, _, neurons in found]
+
+    def end_bytes(self, last: int) -> int:
+        """Return the working memory of one end."""
+        return self.start.rows * column_bytes(self.found, self.target, last)
+
+    def measure(
+        self,
+        samples: slice,
+        ends: Int[np.ndarray, " end"],
+        out: Float[np.ndarray, "layer quantity sample end lag"],
+    ) -> None:
+        """Write what `Start.write` writes for these samples and ends."""
+        last = int(ends[-1])
+        column = Column(self.found, self.target, last, samples, self.start.rows * len(ends))
+        for t in range(last, -1, -1):
+            active = self.start.rows * int(np.count_nonzero(ends >= t))
+            above, begin = None, self.start.at(t, samples) if t in ends else None
+            for layer in range(self.target, -1, -1):
+                P = column.advance(layer, t, begin, above, active=active)
+                self.start.write(P, t, ends, out[layer])
+                above = column.below(layer, t, active=active) if layer else None
+                begin = None
 
 
 def over_ends(

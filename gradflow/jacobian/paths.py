@@ -10,19 +10,15 @@ result: layer sample hop span lag.
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
 from gradflow.jacobian.products import MEMORY_BUDGET, end_of, transition_from
-from gradflow.jacobian.scaled import Scaled
-from gradflow.jacobian.splits import hop_sums, span_sums
+from gradflow.jacobian.splits import hop_sums, logs_and_shares, mean_part, require_hops, span_sums
 from gradflow.jacobian.sweep import taps_of
 from gradflow.recurrence import SpanMode
 from gradflow.transition import BatchLike, LayerTransition
 
 NAME = "path_products"
 MAX_HOPS = 32
-UNCOUNTED = 1e-3
-"""Share of the norms in the rest up to which a mean number of hops is given."""
 
 
 def path_products(
@@ -67,8 +63,7 @@ def path_products(
     >>> np.exp(found.log_hops.sel(lag=8)).squeeze().values[:4].round(9).tolist()  # as count_routes(8, 4, k)
     [1.0, 5.0, 1.0, 0.0]
     """
-    if isinstance(max_hops, bool) or not isinstance(max_hops, int) or max_hops < 0:
-        raise ValueError(f"{NAME}(max_hops={max_hops!r}): expected a whole number of hops, at least 0")
+    require_hops(NAME, max_hops)
     found = transition_from(source, batch, span_mode, NAME)
     layers = [_layer_dataset(layer, end, max_hops, memory_budget) for layer in found.layers]
     data = xr.concat(layers, dim="layer", join="outer", fill_value=np.nan, combine_attrs="drop_conflicts")
@@ -101,8 +96,8 @@ def _layer_dataset(layer: object, end: int, max_hops: int, budget: int) -> xr.Da
         span_sums(NAME, layer, last, budget),
     )
     whole, recurrent = by_hops[-2], by_hops[-1]
-    log_parts, share_parts = _parts(by_hops, max_hops + 2)
-    log_spans, share_spans = _parts(by_span, 1 + len(spans))
+    log_parts, share_parts = logs_and_shares(by_hops, max_hops + 2)
+    log_spans, share_spans = logs_and_shares(by_span, 1 + len(spans))
     lag_last = ("sample", "lag")
     return xr.Dataset(
         {
@@ -113,7 +108,7 @@ def _layer_dataset(layer: object, end: int, max_hops: int, budget: int) -> xr.Da
             "log_rest": (lag_last, log_parts[-1].T),
             "share_hops": (("hop", *lag_last), share_parts[:-1].swapaxes(1, 2)),
             "share_rest": (lag_last, share_parts[-1].T),
-            "mean_hops": (lag_last, _mean(log_parts).T),
+            "mean_hops": (lag_last, mean_part(log_parts).T),
             "log_first_span": (("span", *lag_last), log_spans[1:].swapaxes(1, 2)),
             "share_first_span": (("span", *lag_last), share_spans[1:].swapaxes(1, 2)),
             "neurons": ((), float(neurons)),
@@ -125,27 +120,3 @@ def _layer_dataset(layer: object, end: int, max_hops: int, budget: int) -> xr.Da
             "span": spans,
         },
     )
-
-
-def _parts(
-    sums: Scaled, wanted: int
-) -> tuple[Float[np.ndarray, "part lag sample"], Float[np.ndarray, "part lag sample"]]:
-    """Return log-norms and shares; parts that were not walked are those that no path can have."""
-    walked = (len(sums.m) - 2) // 2
-    known = min(walked, wanted)
-    shape = (wanted, *sums.m.shape[1:])
-    logs, shares = np.full(shape, -np.inf), np.zeros(shape)
-    logs[:known] = 0.5 * sums[:known].log()
-    shares[:known] = sums[walked : walked + known].over(sums[-2:-1])
-    shares[:, sums.m[-2] == 0.0] = np.nan
-    return logs, shares
-
-
-def _mean(log_parts: Float[np.ndarray, "part lag sample"]) -> Float[np.ndarray, "lag sample"]:
-    """Return Σ k ‖P_k‖ / Σ ‖P_k‖, NaN where too much is in the last part, or nothing in any."""
-    top = log_parts.max(axis=0)
-    sizes = np.exp(log_parts - np.where(np.isneginf(top), 0.0, top))
-    total = sizes.sum(axis=0)
-    told = (total > 0) & (sizes[-1] <= UNCOUNTED * total)
-    mean = np.tensordot(np.arange(len(sizes)), sizes, 1) / np.where(told, total, 1.0)
-    return np.where(told, mean, np.nan)

@@ -99,10 +99,11 @@ def mix(
     De: Int[np.ndarray, "part sample row neuron"],
     closed: bool,
     active: int,
+    kept: bool = False,
 ) -> None:
     """D ← Σ weights R[slots], each part from the part before it; the last also from itself where `closed`.
 
-    With one closed part this is the mixture of the whole product.
+    With one closed part this is the mixture of the whole product. Where `kept`, each part is from itself.
     """
     parts, n = Dm.shape[0], Dm.shape[3]
     taps = slots.size
@@ -112,6 +113,8 @@ def mix(
     total, top = np.empty(n), np.empty(n, dtype=np.int64)
     for k in range(parts):
         first, last = max(k - 1, 0), k if closed and k == parts - 1 else k - 1
+        if kept:
+            first, last = k, k
         for b in range(Dm.shape[1]):
             for r in range(active):
                 total[:], top[:] = 0.0, ZERO_ROW

@@ -16,6 +16,9 @@ from gradflow.jacobian.sweep import taps_of
 from gradflow.jacobian.walk import Walk, chunks, element_bytes
 from gradflow.transition import LayerTransition
 
+UNCOUNTED = 1e-3
+"""Share of the norms in the rest up to which a mean number of hops is given."""
+
 
 def hop_sums(name: str, layer: LayerTransition, last: int, max_hops: int, budget: int) -> Scaled:
     """Return the sums for 0 … max_hops hops and the rest; parts that no path can have are left out."""
@@ -85,3 +88,33 @@ def collect(total: Scaled, samples: slice, walked: Iterator[tuple[int, Scaled]])
         found, before = sums.sum(axis=2), total[:, lag, samples]
         both = Scaled(np.stack([before.m, found.m]), np.stack([before.e, found.e]))
         total[:, lag, samples] = both.sum(axis=0)
+
+
+def require_hops(name: str, max_hops: int) -> None:
+    """Raise ValueError unless it is a number of hops."""
+    if isinstance(max_hops, bool) or not isinstance(max_hops, int) or max_hops < 0:
+        raise ValueError(f"{name}(max_hops={max_hops!r}): expected a whole number of hops, at least 0")
+
+
+def logs_and_shares(
+    sums: Scaled, wanted: int
+) -> tuple[Float[np.ndarray, "part *axes"], Float[np.ndarray, "part *axes"]]:
+    """Return log-norms and shares; parts that were not walked are those that no path can have."""
+    walked = (len(sums.m) - 2) // 2
+    known = min(walked, wanted)
+    shape = (wanted, *sums.m.shape[1:])
+    logs, shares = np.full(shape, -np.inf), np.zeros(shape)
+    logs[:known] = 0.5 * sums[:known].log()
+    shares[:known] = sums[walked : walked + known].over(sums[-2:-1])
+    shares[:, sums.m[-2] == 0.0] = np.nan
+    return logs, shares
+
+
+def mean_part(log_parts: Float[np.ndarray, "part *axes"]) -> Float[np.ndarray, "*axes"]:
+    """Return Σ k ‖P_k‖ / Σ ‖P_k‖, NaN where too much is in the last part, or nothing in any."""
+    top = log_parts.max(axis=0)
+    sizes = np.exp(log_parts - np.where(np.isneginf(top), 0.0, top))
+    total = sizes.sum(axis=0)
+    told = (total > 0) & (sizes[-1] <= UNCOUNTED * total)
+    mean = np.tensordot(np.arange(len(sizes)), sizes, 1) / np.where(told, total, 1.0)
+    return np.where(told, mean, np.nan)

@@ -1,24 +1,30 @@
-"""Jacobian products through layers and time, and from the logits down to every input step.
+"""Jacobian products through layers and time: log-norms and zeros of any layer's potentials by any other's.
 
     P_ml(T,t) = ∂u_m[T]/∂u_l[t] = P_ml(T,t+1) A_l[t] + D_l[t] Φ_l[t],     P_mm(T,T) = 1, P_ml(T,t>T) = 0
     D_l[t] = Σ_d p_d P_ml(T,t+d) G_l[t+d] V_l + E_l[t],     E_l[t] = P_m,l+1(T,t) G_l+1[t] L_l+1[t]
-    ∂logits/∂u_l[t]: the same with E[t] = ω[t] W_out above the last layer;     ∂logits/∂x[t] = E_−1[t]
 
 L is the feed-forward link (W, norm, dropout: `links`), G the gate in front of the currents; a link takes no
 time. Every element has an exponent of its own, so nothing underflows. Axes of the result: target layer sample
-lag, and layer sample class time.
+lag.
 """
 
-from collections.abc import Iterator, Sequence
-from math import frexp
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from gradflow.jacobian import scaled
-from gradflow.jacobian.column import Column, column_bytes
-from gradflow.jacobian.products import MEMORY_BUDGET, end_of, transition_from
+from gradflow.jacobian.column import Column, column_bytes, from_layer
+from gradflow.jacobian.measures import Largest, squares, zero_counts
+from gradflow.jacobian.products import (
+    BOTH,
+    MEMORY_BUDGET,
+    ZEROS,
+    MatrixNorm,
+    NormLike,
+    end_of,
+    transition_from,
+)
 from gradflow.jacobian.scaled import Scaled
 from gradflow.jacobian.walk import chunks
 from gradflow.recurrence import SpanMode
@@ -30,29 +36,37 @@ def stack_products(
     batch: BatchLike | None = None,
     *,
     end: int = -1,
+    norms: Sequence[NormLike] = BOTH,
     span_mode: SpanMode | None = None,
     memory_budget: int = MEMORY_BUDGET,
 ) -> xr.Dataset:
-    """Return the log-norms of ∂u_m[T]/∂u_l[t] for any two layers l ≤ m and all t ≤ T.
+    """Return log-norms and zeros of ∂u_m[T]/∂u_l[t] for any two layers l ≤ m and all t ≤ T.
 
     Args:
         source: a network (then give `batch`) or a `Transition` with links.
         batch: a batch of a task, or inputs (time, batch, input).
         end: T, the end time (default −1, the last step; negative counts from the end).
+        norms: Frobenius, spectral or both, as in `jacobian_products`.
         span_mode: soft or hard spans of an adaptive recurrence (default: soft in training mode).
-        memory_budget: bytes of working memory (default 512 MiB), the run and the result apart.
+        memory_budget: bytes of working memory (default 512 MiB), the run and the result apart; samples, and
+            for the Frobenius norm alone the rows of one sample, are taken in chunks that fit it.
 
     Returns:
-        A Dataset with `log_frobenius` (target, layer, sample, lag), nats: target m, layer l, lag T − t; −inf
-        where the product is exactly zero, NaN for layers above the target. The last target is the space-time
-        map, and a layer with itself what `jacobian_products` gives. `neurons` (layer).
+        A Dataset over (target, layer, sample, lag), target m, layer l, lag T − t; NaN for layers above the
+        target. `log_frobenius` and `log_spectral`, nats, −inf where the product is exactly zero. The last
+        target is the space-time map, and a layer with itself what `jacobian_products` gives.
+        `share_structural` and `share_float16`, `share_bfloat16`, `share_float32`, `share_float64`: shares of
+        the H_m×H_l elements that are exactly zero (no path through a window, or terms that cancel to the
+        last digit), and that are not but would round to zero in that format; `zero_summary` reads off them
+        the lags at which each format returns nothing but zeros. `neurons` (layer).
 
     Raises:
-        ValueError: for an end outside the sequence, a network without a batch, a transition without links
-            (batch norm in training couples samples, so it has none), NaN or infinity in the factors, or a
-            memory budget under what one row needs.
+        ValueError: for an end outside the sequence, no norms, a network without a batch, a transition without
+            links (batch norm in training couples samples, so it has none), NaN or infinity in the factors, or
+            a memory budget under what one row, or for the spectral norm one sample, needs.
 
-    Cost: Σ_m H_m Σ_{l≤m} 2 (H_l² + H_l H_l−1) T operations per sample; 16 H_m Σ_{l≤m} H_l (λ_l + 6) bytes.
+    Cost: Σ_m H_m Σ_{l≤m} 2 (H_l² + H_l H_l−1) T operations per sample, and for the spectral norm some 40 n² T
+    for each pair, n the larger of its sides; 16 H_m Σ_{l≤m} H_l (λ_l + 6) bytes.
 
     >>> import numpy as np, gradflow as gf
     >>> layer = gf.LayerTransition(np.full((3, 1, 1), 0.5), np.ones((3, 1, 1)), np.zeros((1, 1)))
@@ -61,24 +75,27 @@ def stack_products(
     >>> np.exp(found.log_frobenius.sel(target=1).squeeze()).values.round(9).tolist()
     [[4.0, 4.0, 3.0], [1.0, 0.5, 0.25]]
     """
-    found = linked("stack_products", transition_from(source, batch, span_mode, "stack_products"))
+    name = "stack_products"
+    found = linked(name, transition_from(source, batch, span_mode, name))
+    wanted = tuple(MatrixNorm(norm) for norm in norms)
+    if not wanted:
+        raise ValueError("norms=(): expected MatrixNorm.FROBENIUS, MatrixNorm.SPECTRAL or both")
     layers = spiking(found)
     steps, samples, _ = layers[0].a.shape
     last = end_of(end, steps)
-    log = np.full((len(layers), len(layers), samples, last + 1), np.nan)
-    for target, top in enumerate(layers):
-        neurons = top.a.shape[2]
-        total = Scaled.zeros(target + 1, samples, last + 1)
-        each = column_bytes(found, target, last)
-        for taken, rows in chunks("stack_products", samples, neurons, each, memory_budget):
-            column = Column(found, target, last, taken, rows.stop - rows.start)
-            for t, layer, P in from_layer(column, last, np.eye(neurons)[rows]):
-                add_to(total, (layer, taken, last - t), squares(P))
-        log[target, : target + 1] = 0.5 * total.log()
+    shape = (len(layers), len(layers), samples, last + 1)
+    log, spectral, zeros = (np.full(size, np.nan) for size in (shape, shape, (len(ZEROS), *shape)))
+    for target in range(len(layers)):
+        below = slice(0, target + 1)
+        measured = measure(name, found, target, last, MatrixNorm.SPECTRAL in wanted, memory_budget)
+        log[target, below], spectral[target, below], zeros[:, target, below] = measured
+    axes = ("target", "layer", "sample", "lag")
     numbers = np.arange(len(layers))
+    logs = {norm: value for norm, value in zip(BOTH, (log, spectral), strict=True) if norm in wanted}
     return xr.Dataset(
         {
-            "log_frobenius": (("target", "layer", "sample", "lag"), log, {"units": "nats"}),
+            **{f"log_{norm}": (axes, value, {"units": "nats"}) for norm, value in logs.items()},
+            **{f"share_{kind}": (axes, zeros[k], {"units": "1"}) for k, kind in enumerate(ZEROS)},
             "neurons": (("layer",), [float(layer.a.shape[2]) for layer in layers], {"units": "1"}),
         },
         {
@@ -91,108 +108,56 @@ def stack_products(
     )
 
 
-def logit_sensitivity(
-    source: object,
-    batch: BatchLike | None = None,
-    *,
-    span_mode: SpanMode | None = None,
-    memory_budget: int = MEMORY_BUDGET,
-) -> xr.Dataset:
-    """Return the log-norms of ∂logits/∂x[t], the sensitivity of the answer to each input step.
+def measure(
+    name: str, found: Transition, target: int, last: int, spectral: bool, budget: int
+) -> tuple[
+    Float[np.ndarray, "layer sample lag"],
+    Float[np.ndarray, "layer sample lag"],
+    Float[np.ndarray, "kind layer sample lag"],
+]:
+    """Return log Frobenius and spectral norms (NaN unless asked for) and shares of zeros, of one target."""
+    sizes = [layer.a.shape[2] for layer in spiking(found)[: target + 1]]
+    _, samples, neurons = spiking(found)[target].a.shape
+    total = Scaled.zeros(target + 1, samples, last + 1)
+    leading = np.full((target + 1, samples, last + 1), np.nan)
+    counts = np.zeros((len(ZEROS), target + 1, samples, last + 1))
+    each = column_bytes(found, target, last)
+    if spectral:
+        whole_samples(name, each * neurons, budget)
+    for taken, rows in chunks(name, samples, neurons, each, budget):
+        count = taken.stop - taken.start
+        column = Column(found, target, last, taken, rows.stop - rows.start)
+        largest = [Largest(count, neurons, size) for size in sizes] if spectral else []
+        for t, layer, P in from_layer(column, last, np.eye(neurons)[rows]):
+            add_to(total, (layer, taken, last - t), squares(P))
+            counts[:, layer, taken, last - t] += zero_counts(P)
+            if spectral:
+                leading[layer, taken, last - t] = largest[layer].log(P)
+    return 0.5 * total.log(), leading, counts / (neurons * np.array(sizes, dtype=np.float64)[:, None, None])
 
-    Args:
-        source: a network (then give `batch`) or a `Transition` with links and a readout.
-        batch: a batch of a task, or inputs (time, batch, input).
-        span_mode: soft or hard spans of an adaptive recurrence (default: soft in training mode).
-        memory_budget: bytes of working memory (default 512 MiB), the run and the result apart.
 
-    Returns:
-        A Dataset in nats, −inf where the derivative is exactly zero: `log_input` (sample, class, time), the
-        Euclidean norm over inputs of ∂logit_c/∂x[t]; `log_layer` (layer, sample, class, time), that over
-        neurons of ∂logit_c/∂u_l[t]. Where logits are summed over time, every step feeds them directly and
-        neither decays; `readout` in the attributes says where they are placed.
-
-    Raises:
-        ValueError: as `stack_products`, and for a transition without a readout, or one of NaN or infinity.
-
-    Cost: C Σ_l 2 (H_l² + H_l H_l−1) T operations per sample, C classes; 16 C Σ_l H_l (λ_l + 6) bytes.
-
-    >>> import numpy as np, gradflow as gf
-    >>> layer = gf.LayerTransition(np.full((3, 1, 1), 0.5), np.ones((3, 1, 1)), np.zeros((1, 1)))
-    >>> readout = gf.ReadoutLink(np.ones((1, 1)), np.array([0.0, 0.0, 1.0]))
-    >>> made = gf.Transition((layer,), links=(gf.Link(np.full((1, 1), 4.0)),), readout=readout)
-    >>> np.exp(logit_sensitivity(made).log_input.squeeze()).values.round(9).tolist()
-    [1.0, 2.0, 4.0]
-    """
-    name = "logit_sensitivity"
-    found = linked(name, transition_from(source, batch, span_mode, name))
-    readout, layers = found.readout, spiking(found)
-    if readout is None:
+def whole_samples(name: str, each: int, budget: int) -> None:
+    """Raise ValueError where all rows of one sample, which its singular values need, do not fit."""
+    if budget < each:
         raise ValueError(
-            f"{name}: the transition has no readout; give Transition(readout=ReadoutLink(W, placement))"
+            f"{name}(memory_budget={budget}): expected at least {each} bytes, because singular values need "
+            "all rows of a sample at once; the Frobenius norm alone goes by rows: norms=('frobenius',)"
         )
-    if not (np.all(np.isfinite(readout.W)) and np.all(np.isfinite(readout.placement))):
-        raise ValueError(f"{name}: the readout holds NaN or infinity")
-    steps, samples, _ = layers[0].a.shape
-    classes = len(readout.W)
-    log = np.full((len(layers) + 1, samples, classes, steps), np.nan)
-    each = column_bytes(found, len(layers) - 1, steps - 1)
-    for taken, rows in chunks(name, samples, classes, each, memory_budget):
-        column = Column(found, len(layers) - 1, steps - 1, taken, rows.stop - rows.start)
-        for t, layer, E in from_logits(column, steps - 1, readout.W[rows], readout.placement):
-            log[layer, taken, rows, t] = 0.5 * scaled.sums(E, E.m.shape[2]).log()[0]
-    axes = ("sample", "class", "time")
-    return xr.Dataset(
-        {
-            "log_input": (axes, log[-1], {"units": "nats"}),
-            "log_layer": (("layer", *axes), log[:-1], {"units": "nats"}),
-        },
-        {
-            "layer": np.arange(len(layers)),
-            "sample": np.arange(samples),
-            "class": np.arange(classes),
-            "time": ("time", np.arange(steps), {"units": "steps"}),
-        },
-        {"kind": "logit sensitivity", **found.conventions},
-    )
 
 
-def from_layer(
-    column: Column, last: int, start: Float[np.ndarray, "row neuron"]
-) -> Iterator[tuple[int, int, Scaled]]:
-    """Yield time, layer and P of all layers, from the top one, whose rows start at `last`."""
-    for t in range(last, -1, -1):
-        above = None
-        for layer in range(column.top, -1, -1):
-            begin = start if layer == column.top and t == last else None
-            yield t, layer, column.advance(layer, t, begin, above)
-            above = column.below(layer, t) if layer else None
-
-
-def from_logits(
-    column: Column, last: int, W: Float[np.ndarray, "class neuron"], placement: Float[np.ndarray, " time"]
-) -> Iterator[tuple[int, int, Scaled]]:
-    """Yield time, layer and ∂logits/∂u of all layers; layer −1 is ∂logits/∂x."""
-    weights = Scaled.of(W)
-    for t in range(last, -1, -1):
-        share, exponent = frexp(placement[t])
-        above = column.spread(Scaled.of(weights.m * share, weights.e + exponent))
-        for layer in range(column.top, -1, -1):
-            yield t, layer, column.advance(layer, t, None, above)
-            above = column.below(layer, t)
-        yield t, -1, above
-
-
-def squares(P: Scaled) -> Scaled:
-    """Return Σ P² of each sample."""
-    return scaled.sums(P, P.m.shape[2])[0].sum(axis=1)
-
-
-def add_to(total: Scaled, place: tuple[int, slice, int], found: Scaled) -> None:
+def add_to(total: Scaled, place: tuple[int | slice, ...], found: Scaled) -> None:
     """Add to part of a total, in place."""
     before = total[place]
     both = Scaled(np.stack([before.m, found.m]), np.stack([before.e, found.e]))
     total[place] = both.sum(axis=0)
+
+
+def layer_of(name: str, target: int, layers: int) -> int:
+    """Return a layer's number from 0, or raise ValueError where there is no such layer."""
+    found = target + layers if target < 0 else target
+    if not 0 <= found < layers:
+        raise ValueError(f"{name}(target={target}): expected a layer, −{layers} … {layers - 1}")
+    return found
 
 
 def linked(name: str, found: Transition) -> Transition:

@@ -43,7 +43,8 @@ def chunks(name: str, samples: int, rows: int, row_bytes: int, budget: int) -> l
 class Walk:
     """The rows of some samples of one layer, at the time they have come down to.
 
-    `parts` counts recurrent hops: part k reads part k−1, and the last one, where `closed`, itself too.
+    `parts` counts recurrent hops: part k reads part k−1, and the last one, where `closed`, itself too. Where
+    `kept`, hops are not counted: each part, whatever tells them apart, reads itself.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class Walk:
         *,
         parts: int = 1,
         closed: bool = True,
+        kept: bool = False,
     ) -> None:
         steps, _, n = size_of(layer)
         count = samples.stop - samples.start
         self.dense = layer.jacobians[:, samples] if isinstance(layer, DenseTransition) else None
-        self.taps, self.closed = taps_of(layer, last), closed
+        self.taps, self.closed, self.kept = taps_of(layer, last), closed, kept
         gate = None
         if isinstance(layer, DenseTransition):
             a, phi = np.zeros((1, count, n)), np.ones((1, count, n))
@@ -83,6 +85,7 @@ class Walk:
         start: Float[np.ndarray, "*sample row neuron"] | None = None,
         *,
         above: Scaled | None = None,
+        into: int | None = None,
         parts: int | None = None,
     ) -> None:
         """Come down from t+1 to t, and put `start` into the last of the active rows.
@@ -91,7 +94,8 @@ class Walk:
             t: the time to come to.
             active: rows under way, those that start now included.
             start: rows that start at t, in part 0, the same for all samples or some for each.
-            above: what other layers add to D[t].
+            above: what other layers add to D[t], part by part.
+            into: the one part to which it is added where `above` has one part.
             parts: how many parts can differ from zero by now (default: all).
         """
         P, D = self.P[:parts], self.D[:parts]
@@ -101,9 +105,10 @@ class Walk:
                 through(P, ones, Banded.of(np.ascontiguousarray(self.dense[t])), active, D)
         else:
             closed = self.closed and len(P.m) == len(self.P.m)
-            scaled.mix(self.R.m, self.R.e, *self.reads(t), D.m, D.e, closed, active)
+            scaled.mix(self.R.m, self.R.e, *self.reads(t), D.m, D.e, closed, active, self.kept)
         if above is not None:
-            scaled.add(D.m, D.e, above.m, above.e, active)
+            met = D if into is None else D[into : into + 1]
+            scaled.add(met.m, met.e, above.m, above.e, active)
         scaled.advance(P.m, P.e, D.m, D.e, *self.local(t), 1.0, active)
         if start is not None:
             rows = np.broadcast_to(start, (self.P.m.shape[1], *start.shape[-2:]))
