@@ -23,6 +23,8 @@ from gradflow.theory.transfer import transfer_operator
 from gradflow.theory.transfer_curve import transfer_curve
 from gradflow.theory.transfer_rate import transfer_rate, transfer_rate_arnoldi
 from gradflow.theory.update_rule import LayerWeights, UpdateRule, lif
+from gradflow.theory.transfer_stack import transfer_stack
+from gradflow.theory.transfer_stack_curve import StackLayer, transfer_stack_curve
 from gradflow.theory.variance import variance_curve, variance_propagation
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "InputLaw",
     "LayerWeights",
     "Moments",
+    "StackLayer",
     "UpdateRule",
     "bound",
     "bounded",
@@ -61,6 +64,8 @@ __all__ = [
     "transfer_operator",
     "transfer_rate",
     "transfer_rate_arnoldi",
+    "transfer_stack",
+    "transfer_stack_curve",
     "variance_curve",
     "variance_propagation",
 ]

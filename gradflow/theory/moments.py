@@ -59,10 +59,26 @@ def second_moments(layer: LayerFactors, *, end: int = -1, sample: int | None = N
     if not last:
         raise ValueError(f"end={end}: there is no step before it to take moments of; expected one or more")
     chosen = slice(None) if sample is None else [sample]
-    neurons = layer.a.shape[2]
-    a, phi = (part[:last, chosen].reshape(-1, neurons) for part in (layer.a, layer.phi))
-    gate = None if layer.gate is None else np.broadcast_to(layer.gate[1 : last + 1], (last, neurons))
+    a, phi = (part[:last, chosen] for part in (layer.a, layer.phi))
+    return moments_of(a, phi, None if layer.gate is None else layer.gate[1 : last + 1])
+
+
+def moments_of(
+    a: Float[np.ndarray, "time sample neuron"],
+    phi: Float[np.ndarray, "time sample neuron"],
+    gate: Float[np.ndarray, "arrival _"] | None,
+) -> Moments:
+    """Return the moments over all steps and samples given.
+
+    >>> half = np.full((3, 1, 1), 0.5)
+    >>> moments_of(half, 2 * half, None).a_phi.item()
+    0.5
+    """
+    neurons = a.shape[2]
+    a, phi = (part.reshape(-1, neurons) for part in (a, phi))
     count = len(a)
+    if gate is not None:
+        gate = np.broadcast_to(gate, (len(gate), neurons))
     return Moments(
         a_a=a.T @ a / count,
         a_phi=a.T @ phi / count,
@@ -70,5 +86,5 @@ def second_moments(layer: LayerFactors, *, end: int = -1, sample: int | None = N
         a=a.mean(axis=0),
         phi=phi.mean(axis=0),
         gate=None if gate is None else gate.mean(axis=0),
-        gate_gate=None if gate is None else gate.T @ gate / last,
+        gate_gate=None if gate is None else gate.T @ gate / len(gate),
     )
