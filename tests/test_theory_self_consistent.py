@@ -1,32 +1,21 @@
-"""Statistics without data: closed forms, quadrature, direct simulation, and the engine's own run."""
+"""Statistics without data: closed forms, quadrature, and direct simulation of many neurons."""
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pytest
-import torch
-from cases import TABLE
 from compare import assert_close
 from scipy import integrate, stats
 
-import gradflow as gf
-from gradflow.predicting import layer_weights
-from gradflow.predicting import predict_without_data as predict_network
 from gradflow.theory import (
     GaussianInput,
     LayerWeights,
     UpdateRule,
-    bounded,
     density_closure,
-    input_statistics,
     lif,
     sampled_closure,
-    second_moments,
-    transfer_curve,
 )
-from gradflow.theory.bounded_input import clipped_moments, coefficients, summed
 from gradflow.theory.density_closure import LAGS, Ensemble, Signal
 from gradflow.theory.update_rule import triangle
 
@@ -48,24 +37,6 @@ def alone(W, b, rule):
     return LayerWeights(np.array(W)[:, None], np.array(b), np.zeros((len(W), len(W))), {}, rule)
 
 
-@dataclass(frozen=True)
-class Fixed:
-    """A law that hands out the sequences it was given."""
-
-    x: np.ndarray
-
-    @property
-    def mean(self):
-        return self.x.mean(axis=1)
-
-    @property
-    def factor(self):
-        return np.zeros((0, *self.mean.shape))
-
-    def sample(self, count, seed):
-        return self.x
-
-
 def central(density, order):
     """E (u − E u)^order of every neuron."""
     mean = (density.mass * density.points).sum(axis=1, keepdims=True)
@@ -78,39 +49,6 @@ def advanced(layer, law, steps):
     for t in range(steps):
         found = ensemble.step(Signal(law.mean[t], law.factor[:, t], np.zeros((LAGS + 1, layer.W.shape[1]))))
     return found
-
-
-@pytest.mark.parametrize("name", TABLE)
-def test_samples_pass_through_the_layers_as_through_the_engine(name):
-    case = TABLE[name]
-    net = case.net()
-    if case.norm is not None and not (isinstance(case.norm, gf.BatchNorm) and not case.training):
-        with pytest.raises(ValueError, match=r"got (LayerNorm|BatchNorm), whose statistics"):
-            layer_weights(net)
-        return
-    if case.steps < 2:
-        with pytest.raises(ValueError, match=r"got 1 step\(s\), expected two or more"):
-            sampled_closure(Fixed(case.x().numpy()), layer_weights(net), samples=2, parts=2)
-        return
-    x = case.x().numpy()
-    found = sampled_closure(Fixed(x), layer_weights(net), samples=2, parts=2)
-    transition = gf.local_jacobians(net, torch.from_numpy(x))
-    for closed, layer in zip(found, transition.layers, strict=True):
-        wanted = second_moments(layer)
-        for moment, value in vars(wanted).items():
-            if value is None:
-                assert getattr(closed.moments, moment) is None
-            else:
-                got = getattr(closed.moments, moment)
-                assert_close(
-                    got, value, rtol=1e-12, atol=1e-13, why="rounding of sums over steps and samples"
-                )
-        assert_close(
-            closed.moments.a_a,
-            np.mean([part.moments.a_a for part in closed.parts], axis=0),
-            rtol=1e-13,
-            why="the parts' mean",
-        )
 
 
 @pytest.mark.parametrize(("law", "gain"), [(white, "white"), (constant, "constant")])
@@ -238,20 +176,6 @@ def test_the_covariance_of_currents_passes_through_the_weights():
     assert_close(S_u.T @ S_u, expected, rtol=5e-3, atol=5e-3, why="shared variance alone, on a grid")
 
 
-def test_the_input_statistics_are_numpys():
-    x = np.random.default_rng(2).normal(size=(4, 50, 2))
-    law = input_statistics(x)
-    flat = np.moveaxis(x, 1, 0).reshape(50, -1)
-    got = np.einsum("rn,rm->nm", law.factor.reshape(-1, 8), law.factor.reshape(-1, 8))
-    assert_close(got, np.cov(flat.T), atol=1e-12, why="rounding")
-    few = input_statistics(x[:, :3])
-    assert len(few.factor) == 3, "as many sources as samples, where these are fewer"
-    drawn = law.sample(20_000, seed=1)
-    got = np.cov(np.moveaxis(drawn, 1, 0).reshape(20_000, -1).T)
-    assert_close(got, np.cov(flat.T), atol=0.06, why="4 standard errors of a covariance of 20,000 samples")
-    assert_close(law.sample(3, seed=1), law.sample(3, seed=1), why="the same stream")
-
-
 @dataclass(frozen=True)
 class OwnNoise:
     """White noise of unit variance, independent between steps and inputs."""
@@ -290,83 +214,6 @@ def test_recurrence_and_two_layers_agree_with_samples(hard):
         assert abs(off.mean()) < 0.002, "the layer's mean rate, to 1 %"
 
 
-def test_bounded_inputs_have_the_mean_the_variance_and_the_covariance_given():
-    mean = np.array([[0.1], [0.3], [0.7], [1.0]])
-    deviation = np.array([0.25, 0.4, 0.3, 0.0])
-    correlation = np.array([[1.0, 0.6, -0.2, 0], [0.6, 1.0, -0.5, 0], [-0.2, -0.5, 1.0, 0], [0, 0, 0, 1.0]])
-    covariance = np.outer(deviation, deviation) * correlation
-    law = bounded(GaussianInput.of_covariance(mean, covariance[:, None, :, None]), 0.0, 1.0)
-    assert law.misfit < 1e-6, "Newton's rule, and correlations that Gaussians can have"
-    x = law.sample(100_000, seed=0)[:, :, 0]
-    # 5 standard errors of means, and of covariances of numbers in 0 … 1 (at most a half each)
-    assert_close(x.mean(axis=1), mean[:, 0], atol=5 * 0.4 / math.sqrt(100_000), why="standard errors")
-    assert_close(np.cov(x), covariance, atol=5 * 0.15 / math.sqrt(100_000), why="standard errors")
-    assert (x.min(), x.max()) == (0.0, 1.0)
-    twice = bounded(GaussianInput(2 * mean - 1, 2 * np.diag(deviation)[:, :, None]), -1.0, 1.0)
-    alone = bounded(GaussianInput(mean, np.diag(deviation)[:, :, None]), 0.0, 1.0)
-    assert_close(twice.centre, 2 * alone.centre - 1, atol=1e-9, why="the same law, stretched and moved")
-
-
-@pytest.mark.parametrize("rho", [-0.8, 0.3, 0.9])
-def test_the_series_of_clipped_gaussians_by_quadrature(rho):
-    centre, spread = np.array([-0.3, 0.4]), np.array([0.6, 1.5])
-    grid = np.linspace(-7, 7, 1501)
-    joint = stats.multivariate_normal([0, 0], [[1, rho], [rho, 1]]).pdf(
-        np.dstack(np.meshgrid(grid, grid, indexing="ij"))
-    )
-    f, g = (np.clip(m + s * grid, 0, 1) for m, s in zip(centre, spread, strict=True))
-    mean, variance = clipped_moments(centre, spread)
-    step = (grid[1] - grid[0]) ** 2
-    expected = f @ joint @ g * step - mean.prod()
-    got = summed(coefficients(centre, spread), np.array([[1.0, rho], [rho, 1.0]]))[0]
-    assert_close(got[0, 1], expected, atol=1e-4, why="40 terms, the last of 0.9^40 / 40^1.5")
-    assert_close(np.diag(got), variance, rtol=0.02, why="the series at its slowest, ρ = 1")
-    once = stats.norm.pdf(grid) * (grid[1] - grid[0])
-    assert_close(mean, [f @ once, g @ once], atol=1e-5, why="kinks on a grid of 1501")
-    assert_close(variance, [f**2 @ once, g**2 @ once] - mean**2, atol=1e-5, why="kinks on a grid of 1501")
-
-
-@pytest.fixture(scope="module")
-def digits():
-    """Pooled digits: the law of all training images, and a network on 64 of them."""
-    task = gf.tasks.psmnist(pool=4)
-    x = task.train.batch(range(len(task.train))).inputs.double().numpy()
-    net = gf.RecurrentSNN(task, hidden=48, recurrence=gf.Skip(2), neuron=gf.LIF(), seed=1)
-    found = gf.local_jacobians(net, task.sample(256))
-    return net, input_statistics(x), second_moments(found.layers[0])
-
-
-@pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
-def test_digits_are_predicted_without_them(digits, bounds):
-    net, law, measured = digits
-    law = law if bounds is None else bounded(law, *bounds)
-    density = predict_network(net, law)
-    assert density.attrs["theory"] == "transfer operator without data"
-    assert (density.attrs["surrogate"], density.attrs["task"]) == ("triangle", "law of the input")
-    assert np.isnan(density.rate_error.item()), "nothing was drawn"
-    sampled = predict_network(net, law, closure=partial(sampled_closure, samples=64))
-    for name, pairs in {"phi_square": measured.phi_phi, "a_square": measured.a_a}.items():
-        value = np.diag(pairs).mean()
-        error = sampled[f"{name}_error"].item()
-        # 4 standard errors, and 1 % for a law that has the digits' mean and covariance alone
-        assert abs(sampled[name].item() - value) < 4 * error + 0.01 * value
-        assert 0 < error < 0.02 * value, "the comparison is sharp"
-        assert abs(density[name].item() - value) < 0.02 * value, "as measured at 784 steps, and 48 neurons"
-    taps, V = {2: 1.0}, layer_weights(net)[0].V
-    with_data = transfer_curve(measured, V, taps, len(law.mean))
-    wanted = with_data[-1] - with_data[9]
-    for found in (density, sampled):
-        curve = found.log_frobenius.values[0]
-        assert_close(curve[-1] - curve[9], wanted, rtol=0.02, why="2 % in φ² is 1 % in the rate")
-    assert_close(density.log_frobenius.values[0, 0], 0.5 * math.log(48), why="P(T,T) = 1")
-
-
-def test_more_samples_leave_a_smaller_error(digits):
-    net, law, _ = digits
-    few, many = (predict_network(net, law, closure=partial(sampled_closure, samples=n)) for n in (16, 1024))
-    assert many.phi_square_error < 0.5 * few.phi_square_error, "expected ⅛, each known to 40 %"
-
-
 def test_refusals():
     law, layer = white(5), alone([1.0], [0.0], lif(0.5))
     with pytest.raises(ValueError, match="samples: got 10 in 4 parts"):
@@ -377,18 +224,8 @@ def test_refusals():
         density_closure(law, [alone([1.0, 2.0], [0.0, 0.0], lif(0.5)), layer])
     with pytest.raises(ValueError, match="cells: got 8"):
         density_closure(law, [layer], cells=8)
-    with pytest.raises(ValueError, match=r"x: got 1 sample\(s\)"):
-        input_statistics(np.zeros((3, 1, 1)))
-    with pytest.raises(ValueError, match="not symmetric"):
-        GaussianInput.of_covariance(np.zeros((2, 1)), np.array([[1.0, 0.5], [0.0, 1.0]])[:, None, :, None])
-    with pytest.raises(ValueError, match="eigenvalues reach from -1"):
-        GaussianInput.of_covariance(np.zeros((2, 1)), np.array([[0.0, 1.0], [1.0, 0.0]])[:, None, :, None])
-    with pytest.raises(ValueError, match="means reach from 0 to 0, and variances must stay below"):
-        bounded(law, 0.0, 1.0)
     with pytest.raises(ValueError, match="spans \\[0\\]"):
         LayerWeights(np.ones((1, 1)), np.zeros(1), np.eye(1), {0: 1.0})
-    with pytest.raises(ValueError, match="dropout draws a mask"):
-        layer_weights(gf.RecurrentSNN(gf.Sizes(1, 2), hidden=3, dropout=0.5))
     gated = UpdateRule(0.5, 0.0, 0.5, gate=np.ones((2, 1)))
     with pytest.raises(ValueError, match="step 2 has no gate; there are 2"):
         density_closure(law, [alone([1.0], [0.0], gated)])
@@ -397,10 +234,6 @@ def test_refusals():
 def test_shapes_are_refused(no_shape_checks):
     with pytest.raises(ValueError, match=r"W is \(2, 1\), b \(3,\) and V \(2, 2\)"):
         LayerWeights(np.ones((2, 1)), np.zeros(3), np.eye(2))
-    with pytest.raises(ValueError, match=r"mean is \(2, 1\) and factor \(1, 3, 1\)"):
-        GaussianInput(np.zeros((2, 1)), np.zeros((1, 3, 1)))
-    with pytest.raises(ValueError, match="mean or factor holds NaN"):
-        GaussianInput(np.full((2, 1), np.nan), np.zeros((1, 2, 1)))
     with pytest.raises(ValueError, match="W holds NaN"):
         LayerWeights(np.full((2, 1), np.nan), np.zeros(2), np.eye(2))
     with pytest.raises(ValueError, match="leak holds NaN"):
