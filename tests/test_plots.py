@@ -75,6 +75,18 @@ def test_theory_is_dashed_in_the_colour_of_its_curve_and_no_two_dash_alike(band)
     assert len({str(line._unscaled_dash_pattern) for line in artists.theory.values()}) == 2
 
 
+def test_a_rough_prediction_is_finer_than_the_theory_and_lies_under_it(band):
+    theory, rough = (xr.Dataset({"log_frobenius": band.envelope - shift}) for shift in (0.25, 0.5))
+    artists = decay_curves(band, theory=theory, rough=rough)
+    for row, (text, line) in enumerate(artists.rough.items()):
+        same(drawn(line), powers(band.envelope.values[row] - 0.5))
+        assert line.get_color() == artists.curves[text].get_color()
+        assert line.is_dashed()
+        assert line.get_linewidth() < artists.theory[text].get_linewidth()
+        assert line.get_zorder() < artists.theory[text].get_zorder()
+    assert not decay_curves(band, theory=theory).rough
+
+
 def test_float32_zeros_are_marked_on_the_curve_and_only_where_there_is_one(band):
     zero_lag = xr.DataArray([3.4, np.nan], {"span": [1, 2]}, ["span"])
     artists = decay_curves(band, zero_lag=zero_lag)

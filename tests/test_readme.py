@@ -77,20 +77,22 @@ def test_the_caption_is_the_figures_own():
 
 
 def test_the_table_of_the_book_holds_the_numbers_of_the_committed_curves():
-    row = r"^\| (\d+) \| (−[\d.]+) \| (−[\d.]+) … (−[\d.]+) \| (−[\d.]+) \| (−[\d.]+) \|.*\| (−[\d.]+) \|$"
+    n = r" (−[\d.]+) "
+    row = rf"^\| (\d+) \|{n}\|{n}…{n}\|{n}\|{n}\|{n}\|.*\|{n}\|$"
     rows = [
         tuple(float(cell.replace("−", "-")) for cell in cells)
         for cells in re.findall(row, BOOK, re.MULTILINE)
     ]
     curves = pd.read_csv(ROOT / "figures" / "decay-curves.csv").set_index(["span", "lag"])
     assert [row[0] for row in rows] == [1, 4, 16, 41]
-    for span, rate, low, high, theory, product, last in rows:
+    for span, rate, low, high, operator, mean_square, product, last in rows:
         assert round(curves.log10_median[span, 783]) == last
         assert low < rate < high
         assert product == pytest.approx(span * rate, rel=0.01)  # of rounded numbers
         lags = np.arange(2 * span, 783, span)  # one step of the envelope
-        for line, expected in (("envelope", rate), ("theory_envelope", theory)):
-            heights = curves[f"log10_{line}"][span].loc[lags]
+        drawn = {"": rate, "transfer_operator_": operator, "mean_square_": mean_square}
+        for line, expected in drawn.items():
+            heights = curves[f"log10_{line}envelope"][span].loc[lags]
             slope = np.polyfit(lags, heights * np.log(10), 1)[0]
             # one line through a median curve against the mean of the networks' own fits
             assert slope == pytest.approx(expected, rel=0.06)

@@ -3,64 +3,49 @@
 Axes: span seed sample lag.
 """
 
-import json
+from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
-from pydantic import Field, field_validator
-from threadpoolctl import threadpool_limits
+from pydantic import Field
 
 from gradflow.analysis import curve_band, exact_zero_lag, fit_decay
 from gradflow.analysis.curves import envelope
+from gradflow.figures.cells import (
+    CellConfig,
+    blas_threads,
+    network,
+    over_seeds,
+    overlapped,
+    predicted,
+    settings,
+    task_of,
+)
 from gradflow.figures.decay_curves_claims import claims, summary, table
 from gradflow.figures.decay_curves_picture import CAPTION, draw
-from gradflow.figures.registry import Config, FigureSpec, Progress, silent
+from gradflow.figures.registry import FigureSpec, Progress, silent
 from gradflow.jacobian import jacobian_products
 from gradflow.network import RecurrentSNN
-from gradflow.neurons import LIF
 from gradflow.readout import Readout
 from gradflow.recording import Keep, record
-from gradflow.recurrence import Skip, Vanilla
-from gradflow.tasks import TASKS, Batch, Task, by_name
+from gradflow.tasks import Batch
 from gradflow.theory import bound, mean_square
+from gradflow.transition import Transition, local_jacobians
 
-LONGEST = 10**9
-SMALL = 256
-"""Neurons up to which one thread multiplies matrices fastest."""
+Measured: TypeAlias = tuple[int, xr.Dataset, Transition]
+"""Span and products of one network, and the local Jacobians from which they are predicted."""
 
 
-class DecayCurvesConfig(Config):
+class DecayCurvesConfig(CellConfig):
     """Options of the figure; the defaults draw the picture of the book."""
 
     spans: tuple[int, ...] = (1, 4, 16, 41)
-    task: str = "psmnist"
-    folder: str | None = None
-    pool: int = Field(default=1, ge=1)
-    samples: int = Field(default=8, ge=1)
-    seeds: int = Field(default=10, ge=1)
-    hidden: int = Field(default=128, ge=1)
     decay: float = Field(default=0.5, ge=0.0, le=1.0)
-    permutation_seed: int = Field(default=0, ge=0)
-
-    @field_validator("spans")
-    @classmethod
-    def _increasing(cls, spans: tuple[int, ...]) -> tuple[int, ...]:
-        if not spans or not all(1 <= span <= LONGEST for span in spans):
-            raise ValueError(
-                f"got {','.join(map(str, spans)) or 'none'}, expected spans of 1 to {LONGEST}, as in 1,4,16"
-            )
-        return tuple(sorted(set(spans)))
-
-    @field_validator("task")
-    @classmethod
-    def _known(cls, task: str) -> str:
-        if task not in TASKS:
-            raise ValueError(f"got {task!r}, expected one of {', '.join(TASKS)}")
-        return task
 
 
 def compute(config: DecayCurvesConfig, progress: Progress = silent) -> xr.Dataset:
-    """Measure every span and seed on real digits, and predict the same from recorded moments.
+    """Measure every span and seed on real digits, and predict the same from the forward pass alone.
 
     All spans see the same networks (but for λ) and the same sequences: seed k of each is network seed k
     and sample seed k.
@@ -72,25 +57,14 @@ def compute(config: DecayCurvesConfig, progress: Progress = silent) -> xr.Datase
     Raises:
         ValueError: for more samples than the task has training examples, or a pool that leaves one step.
     """
-    task = _task(config)
-    cells = [(span, seed) for span in config.spans for seed in range(config.seeds)]
     measured: dict[int, list[xr.Dataset]] = {span: [] for span in config.spans}
-    # a small product is done before a second thread of BLAS has woken: waiting took six times the work
-    with threadpool_limits(limits=1 if config.hidden <= SMALL else None, user_api="blas"):
-        for done, (span, seed) in enumerate(cells):
-            progress(done, len(cells), f"span {span}, seed {seed}")
-            net = RecurrentSNN(
-                task,
-                hidden=config.hidden,
-                recurrence=Vanilla() if span == 1 else Skip(span),
-                neuron=LIF(decay=config.decay),
-                seed=seed,
-            )
-            measured[span].append(measure(net, task.sample(config.samples, seed=seed)))
-    progress(len(cells), len(cells), "fit")
-    per_span = [
-        summarise(xr.concat(parts, dim="seed", combine_attrs="drop_conflicts")) for parts in measured.values()
-    ]
+    operator: dict[int, list[xr.Dataset]] = {span: [] for span in config.spans}
+    with blas_threads(config):
+        # the operator takes as long as the products: it runs while the next network is measured
+        for span, products, theory in overlapped(_measured(config, progress), _predicted):
+            measured[span].append(products)
+            operator[span].append(theory)
+    per_span = [summarise(over_seeds(measured[span]), over_seeds(operator[span])) for span in config.spans]
     data = xr.concat(per_span, dim="span", combine_attrs="drop_conflicts")
     data = data.assign_coords(span=list(config.spans), seed=np.arange(config.seeds))
     with np.errstate(divide="ignore"):  # α = 0: log 0 = −∞, nothing stays in the neuron
@@ -100,44 +74,36 @@ def compute(config: DecayCurvesConfig, progress: Progress = silent) -> xr.Datase
     data["neuron_path"] = ("lag", 0.5 * np.log(config.hidden) + beyond, {"units": "nats"})
     data["neuron_path_rate"] = ((), alone, {"units": "nats per step"})
     data.span.attrs = {"long_name": "span λ", "units": "steps"}
-    return data.assign_attrs({**data.attrs, **_settings(config)})
+    loss = "none for the Jacobian products; last step for float32_zero_lag"
+    told = {"kind": "figure decay-curves", "figure": "decay-curves", "loss_placement": loss}
+    return data.assign_attrs({**data.attrs, **settings(config), **told})
 
 
-def _task(config: DecayCurvesConfig) -> Task:
-    options = {"permutation_seed": config.permutation_seed} if config.task == "psmnist" else {}
-    task = by_name(config.task, config.folder, pool=config.pool, **options)
-    if task.steps < 2:
-        raise ValueError(f"pool: got {config.pool}, expected one that leaves {task.name} more than 1 step")
-    if config.samples > len(task.train):
-        raise ValueError(
-            f"samples: got {config.samples}, expected at most {len(task.train)}, the training examples of "
-            f"{task.name} ({task.source})"
-        )
-    return task
+def _measured(config: DecayCurvesConfig, progress: Progress) -> Iterator[Measured]:
+    """Measure one network after another."""
+    task = task_of(config)
+    cells = [(span, seed) for span in config.spans for seed in range(config.seeds)]
+    for done, (span, seed) in enumerate(cells):
+        progress(done, len(cells), f"span {span}, seed {seed}")
+        net = network(config, task, span=span, decay=config.decay, seed=seed)
+        batch = task.sample(config.samples, seed=seed)
+        found = local_jacobians(net, batch)
+        yield span, measure(net, batch, found), found
+    progress(len(cells), len(cells), "fit")
 
 
-def _settings(config: DecayCurvesConfig) -> dict[str, str]:
-    """Return the attributes in which the cells differ, or that the figure decides."""
-    seeds = ",".join(map(str, range(config.seeds)))
-    return {
-        "kind": "figure decay-curves",
-        "figure": "decay-curves",
-        "config": config.model_dump_json(),
-        "recurrence": ",".join("vanilla" if span == 1 else f"skip:{span}" for span in config.spans),
-        "p": json.dumps([{str(span): 1.0} for span in config.spans]),
-        "network_seed": seeds,
-        "sample_seed": seeds,
-        "loss_placement": "none for the Jacobian products; last step for float32_zero_lag",
-    }
+def _predicted(cell: Measured) -> tuple[int, xr.Dataset, xr.Dataset]:
+    span, products, found = cell
+    return span, products, predicted(found)
 
 
-def measure(net: RecurrentSNN, batch: Batch) -> xr.Dataset:
+def measure(net: RecurrentSNN, batch: Batch, found: Transition) -> xr.Dataset:
     """Return one network's products, and the lag from which its float32 gradient has underflowed to 0.
 
     A gradient that is zero by structure does not count: one that is 0 at lag 0 already, or from a lag on
     at which the product itself is exactly 0.
     """
-    products = jacobian_products(net, batch).isel(layer=0)
+    products = jacobian_products(found).isel(layer=0)
     gradient = record(net, batch, keep=Keep.NORMS, loss_placement=Readout.LAST).isel(layer=0).grad_u
     lost = np.isfinite(products.log_frobenius) & (products.lag >= exact_zero_lag(gradient))
     began = lost.any("lag") & (gradient.isel(time=-1, drop=True) > 0.0)
@@ -145,12 +111,13 @@ def measure(net: RecurrentSNN, batch: Batch) -> xr.Dataset:
     return products.assign(float32_zero_lag=first.where(began))
 
 
-def summarise(products: xr.Dataset) -> xr.Dataset:
-    """Return band, fit and theory of one span's products over seeds and samples."""
+def summarise(products: xr.Dataset, operator: xr.Dataset) -> xr.Dataset:
+    """Return band, fit and theory of one span's products over seeds and samples.
+
+    `operator` is what the transfer operator predicts of each seed: log_frobenius (seed, lag) and rate (seed).
+    """
     # a span beyond the record never acts in it: what is predicted is then the neuron path
     acting = products.p.where(products.span <= int(products.lag[-1]), 0.0)
-    predicted = mean_square(products.assign(p=acting))
-    theory = predicted.log_frobenius.mean("seed")
     margin = bound(products).log_bound - products.log_spectral
     fit, band = fit_decay(products), curve_band(products)
     never = products.float32_zero_lag.fillna(np.inf).median()
@@ -160,9 +127,8 @@ def summarise(products: xr.Dataset) -> xr.Dataset:
             "log_frobenius": products.log_frobenius,
             **{name: band[name] for name in ("centre", "low", "high", "envelope")},
             **{name: fit[name] for name in kept},
-            "theory": theory.assign_attrs(units="nats"),
-            "theory_envelope": theory.copy(data=envelope(theory.values)).assign_attrs(units="nats"),
-            "theory_rate": predicted.rate.mean("seed").assign_attrs(units="nats per step"),
+            **_of_theory("transfer_operator", operator),
+            **_of_theory("mean_square", mean_square(products.assign(p=acting))),
             # +∞ where the product is exactly zero: no margin to speak of. A bound of 0 above it would be −∞
             "bound_margin": margin.where(margin < np.inf).min().assign_attrs(units="nats"),
             "float32_zero_lag": never.where(np.isfinite(never)).assign_attrs(units="steps"),
@@ -171,6 +137,14 @@ def summarise(products: xr.Dataset) -> xr.Dataset:
         },
         attrs={**band.attrs, **fit.attrs},
     ).drop_vars("layer", errors="ignore")
+
+
+def _of_theory(name: str, theory: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the mean over seeds of a predicted curve and of its rate, and the envelope of that curve."""
+    curve = theory.log_frobenius.mean("seed", skipna=False).assign_attrs(units="nats")
+    above = curve.values if curve.isnull().any() else envelope(curve.values)  # NaN: not computed
+    rate = theory.rate.mean("seed", skipna=False).assign_attrs(units="nats per step")
+    return {name: curve, f"{name}_envelope": curve.copy(data=above), f"{name}_rate": rate}
 
 
 FIGURE = FigureSpec(

@@ -15,14 +15,16 @@ from matplotlib.lines import Line2D
 
 from gradflow.figures.decay_curves_claims import remarks
 from gradflow.plots import CurveArtists, decay_curves, float32_floor, name_ends, style
-from gradflow.plots.curves import HALO, LOG10, MEDIUM, THICK, THIN
+from gradflow.plots.curves import BROAD, FINE, HALO, LOG10, MEDIUM, PALE, THIN
+from gradflow.plots.style import DOTS
 
 CAPTION = (
-    "How the gradient vanishes along time in a recurrent spiking layer, for several spans λ. Solid: "
+    "How the gradient vanishes along time in a recurrent spiking layer, for several spans λ. Pale: "
     "Frobenius norm of the Jacobian product ∂u[T]/∂u[t] against the lag T − t, T the last step: median over "
     "samples and networks, band from the 10th to the 90th percentile, computed in float64 with running "
     "rescaling, so that it is exact far below the range of float32. Dashed, in the colour of its span: the "
-    "envelope of the mean-square prediction from recorded moments. Dotted: the neuron path alone, √H αⁿ. "
+    "envelope of what the transfer operator predicts from the forward pass alone; fine dots: that of the "
+    "mean-square prediction. Black dots: the neuron path alone, √H αⁿ. "
     "Open markers: the lag from which float32 backpropagation of a loss on the last step returns exactly 0 "
     "(median); shaded: what float32 cannot hold. Below: the uppermost decades. Between multiples of λ the "
     "curve of a wide span is a comb (thin); its envelope (thick) is what the rate is fitted to."
@@ -64,9 +66,17 @@ def _limits(data: xr.Dataset, floor: float = -np.inf) -> tuple[float, float]:
 
 def _panel(ax: Axes, data: xr.Dataset, limits: tuple[float, float], *, envelopes: bool) -> CurveArtists:
     """Draw all curves between these powers of ten, and name each where it ends."""
-    theory = data.theory_envelope.to_dataset(name="log_frobenius")
-    zero_lag, label = data.float32_zero_lag, "λ = {value}"
-    artists = decay_curves(data, theory=theory, zero_lag=zero_lag, ax=ax, label=label, envelopes=envelopes)
+    operator = data.transfer_operator_envelope.to_dataset(name="log_frobenius")
+    rough = data.mean_square_envelope.to_dataset(name="log_frobenius")
+    artists = decay_curves(
+        data,
+        theory=operator,
+        rough=rough,
+        zero_lag=data.float32_zero_lag,
+        ax=ax,
+        label="λ = {value}",
+        envelopes=envelopes,
+    )
     alone = data.neuron_path.where(np.isfinite(data.neuron_path)) * LOG10
     if int(alone.count()) > 1:  # at α = 0 it has only lag 0
         (path,) = ax.plot(data.lag, alone, label=NEURON_PATH, zorder=2.6, path_effects=HALO)
@@ -80,8 +90,9 @@ def _panel(ax: Axes, data: xr.Dataset, limits: tuple[float, float], *, envelopes
 def _legend(artists: CurveArtists) -> None:
     """Explain the kinds of line, in a grey that belongs to no span."""
     entries: dict[str, Line2D | tuple[Line2D, ...]] = {
-        **(_comb_lines() if artists.envelopes else {MEDIAN: _grey(linewidth=MEDIUM)}),
-        "mean-square theory": _grey(linewidth=1.2, linestyle="--"),
+        **(_comb_lines() if artists.envelopes else {MEDIAN: _grey(linewidth=BROAD, alpha=PALE)}),
+        "transfer operator": _grey(linewidth=MEDIUM, linestyle="--"),
+        "mean-square theory": _grey(linewidth=FINE, linestyle=DOTS),
     }
     if any(line.get_label() == NEURON_PATH for line in artists.ax.lines):
         path = _grey(linewidth=1.4, linestyle=":", color="black")
@@ -93,7 +104,10 @@ def _legend(artists: CurveArtists) -> None:
 
 
 def _comb_lines() -> dict[str, Line2D]:
-    return {MEDIAN: _grey(linewidth=THIN), "its envelope": _grey(linewidth=THICK)}
+    return {
+        MEDIAN: _grey(linewidth=THIN, alpha=PALE),
+        "its envelope": _grey(linewidth=BROAD, alpha=PALE),
+    }
 
 
 def _grey(**look: Any) -> Line2D:

@@ -1,4 +1,4 @@
-"""Decay curves: log-norm of the Jacobian product against lag, measured as line and band, theory dashed."""
+"""Decay curves: log-norm of the Jacobian product against lag: line and band, and theory as broken lines."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,12 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradflow.analysis import curve_band
-from gradflow.plots.style import DASHES, MARKERS, Colour, ordered_colours
+from gradflow.plots.style import DASHES, DOTS, MARKERS, Colour, ordered_colours
 
 LOG10 = float(np.log10(np.e))
 """Nats to powers of ten."""
 
-THIN, MEDIUM, THICK = 0.8, 1.2, 1.9
+FINE, THIN, MEDIUM, THICK = 0.7, 0.8, 1.2, 1.9
+BROAD, PALE = 2.7, 0.45
+"""Width and opacity of what is measured where theory lies on it: a dark dash is seen on a pale line."""
 HALO = [patheffects.withStroke(linewidth=2.6, foreground="white")]
 """A white edge, by which a dashed line is seen on a band or a line of its own colour."""
 
@@ -32,6 +34,7 @@ class CurveArtists:
     bands: dict[str, PolyCollection] = field(default_factory=dict)
     envelopes: dict[str, Line2D] = field(default_factory=dict)
     theory: dict[str, Line2D] = field(default_factory=dict)
+    rough: dict[str, Line2D] = field(default_factory=dict)
     zeros: dict[str, Line2D] = field(default_factory=dict)
 
 
@@ -39,6 +42,7 @@ def decay_curves(
     data: xr.Dataset,
     *,
     theory: xr.Dataset | None = None,
+    rough: xr.Dataset | None = None,
     zero_lag: xr.DataArray | None = None,
     ax: Axes | None = None,
     label: str = "{dim} {value}",
@@ -50,6 +54,7 @@ def decay_curves(
         data: Jacobian products (pooled over samples and seeds by `curve_band` first), or such a band
             with `centre`, `low`, `high` and `envelope` in nats; at most one dimension besides lag.
         theory: a dataset whose `log_frobenius` (same dimension, lag; in nats) is drawn dashed.
+        rough: one more, of a coarser theory, drawn as fine dots.
         zero_lag: for each curve, the lag from which float32 backpropagation returns exactly 0; marked.
         ax: axes to draw on (default: those of a new figure).
         label: text of each curve, with {dim} and {value}.
@@ -75,18 +80,13 @@ def decay_curves(
     artists = CurveArtists(Figure().subplots() if ax is None else ax)
     for place, (name, curve, colour) in enumerate(_curves(band, dims)):
         text = label.format(dim=dims[0] if dims else "", value=name).strip()
-        _measured(artists, text, curve, colour, envelopes)
+        _measured(artists, text, curve, colour, envelopes, pale=theory is not None)
+        if rough is not None:
+            look = {"linestyle": DOTS, "linewidth": FINE, "zorder": 2.3, "path_effects": HALO}
+            artists.rough[text] = _predicted(artists.ax, _select(rough, dims, name), colour, look)
         if theory is not None:
-            predicted = _select(theory, dims, name).log_frobenius
-            (artists.theory[text],) = artists.ax.plot(
-                predicted.lag.values,
-                _drawable(predicted),
-                color=colour,
-                linestyle=DASHES[place % len(DASHES)],
-                linewidth=MEDIUM,
-                path_effects=HALO,
-                zorder=2.4,
-            )
+            look = {"linestyle": DASHES[place % len(DASHES)], "linewidth": MEDIUM, "zorder": 2.4}
+            artists.theory[text] = _predicted(artists.ax, _select(theory, dims, name), colour, look)
         if zero_lag is not None:
             _zero(artists, text, curve, float(_select(zero_lag, dims, name)), place, colour)
     artists.ax.set_xlabel("lag $T-t$  (steps)")
@@ -94,19 +94,26 @@ def decay_curves(
     return artists
 
 
-def _measured(artists: CurveArtists, text: str, curve: xr.Dataset, colour: Colour, envelopes: bool) -> None:
+def _measured(
+    artists: CurveArtists, text: str, curve: xr.Dataset, colour: Colour, envelopes: bool, *, pale: bool
+) -> None:
     lag = curve.lag.values
     artists.bands[text] = artists.ax.fill_between(
         lag, _drawable(curve.low), _drawable(curve.high), color=colour, alpha=0.22, linewidth=0
     )
-    width = THIN if envelopes else MEDIUM
+    width, opacity = (BROAD, PALE) if pale else (THICK if envelopes else MEDIUM, 1.0)
+    look: dict[str, Any] = {"color": colour, "alpha": opacity}
     (artists.curves[text],) = artists.ax.plot(
-        lag, _drawable(curve.centre), color=colour, label=text, linewidth=width
+        lag, _drawable(curve.centre), label=text, linewidth=THIN if envelopes else width, **look
     )
     if envelopes:
-        (artists.envelopes[text],) = artists.ax.plot(
-            lag, _drawable(curve.envelope), color=colour, linewidth=THICK
-        )
+        (artists.envelopes[text],) = artists.ax.plot(lag, _drawable(curve.envelope), linewidth=width, **look)
+
+
+def _predicted(ax: Axes, theory: xr.Dataset, colour: Colour, look: dict[str, Any]) -> Line2D:
+    curve = theory.log_frobenius
+    (line,) = ax.plot(curve.lag.values, _drawable(curve), color=colour, **look)
+    return line
 
 
 def _zero(

@@ -21,6 +21,8 @@ DASHES: tuple[Dashes, ...] = (
     (0, (4.5, 1.8, 1.6, 1.8, 1.6, 1.8)),
 )
 """A second code beside colour, for prints in grey. No dash is a dot: dots are the neuron path's."""
+DOTS: Dashes = (0, (1.0, 1.3))
+"""Fine dots of a rough prediction, closer than those of the neuron path."""
 
 
 def style() -> AbstractContextManager[None]:
