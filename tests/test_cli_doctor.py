@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
+from typer.main import get_command
 
 from gradflow import caches
 from gradflow.caches import cache_folder
@@ -199,6 +202,17 @@ def test_every_command_has_help_with_an_example(cli, command):
     assert (code, err) == (0, "")
     assert f"Example: gradflow {command}" in out
     assert "\x1b" not in out, "piped"
+
+
+def test_the_commands_of_the_readme_exist_with_their_options():
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    lines = "".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).splitlines()
+    called = [line.partition("#")[0].split() for line in lines if line.startswith("gradflow ")]
+    assert {words[1] for words in called} >= {"record", "analyze", "plot", "doctor", "figures"}
+    known = get_command(app).commands
+    for words in called:
+        options = {name for parameter in known[words[1]].params for name in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= options, words
 
 
 @pytest.mark.parametrize(
