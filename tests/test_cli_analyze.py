@@ -1,6 +1,7 @@
 """`gradflow analyze`: the numbers of the findings, printed for people, JSON and CSV for machines."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from compare import assert_close
 
 import gradflow as gf
+from gradflow.cli import tables
 from gradflow.findings import findings
 
 
@@ -42,7 +44,7 @@ def test_rates_are_printed_with_their_intervals(cli, files):
     assert "(rates in nats per step, lags and spans in steps" in out
     rows = findings(measured.products(span=2)).rows
     for line, row in zip(lines[2:4], rows.itertuples(), strict=True):
-        assert f"{row.rate:.4g} [{row.rate_low:.3g}, {row.rate_high:.3g}]" in line
+        assert f"{row.rate:.4g} ± {row.rate_high - row.rate:.2g}" in line
     assert "note: rate_transfer needs the run itself" in out
     assert "\x1b" not in out
 
@@ -117,8 +119,6 @@ def test_warnings_are_printed(cli, tmp_path):
 
 
 def test_a_terminal_gets_a_table_and_no_colour_where_none_is_wanted(monkeypatch, files, capsys):
-    from gradflow.cli import tables
-
     for wanted, coloured in ((None, True), ("1", False)):
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
         monkeypatch.setenv("TERM", "xterm-256color")
@@ -132,6 +132,19 @@ def test_a_terminal_gets_a_table_and_no_colour_where_none_is_wanted(monkeypatch,
         assert "━" in out or "┃" in out
         if not coloured:
             assert "\x1b[3" not in out.replace("\x1b[3m", "")
+
+
+def test_a_narrow_terminal_gets_columns_that_fit(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "30")
+    heads, rows = ["layer", "rate", "horizon"], [[str(k), f"-0.1234567890{k}", "100"] for k in range(4)]
+    tables.print_table("kind", heads, rows)
+    lines = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 30
+    for layer, rate, _ in rows:
+        assert sum(rate in line for line in lines) == 1
+        assert any(line.count(layer) for line in lines if "layer" in line)
+    assert sum("horizon" in line for line in lines) == 4, "one column of numbers fits beside the names"
 
 
 @pytest.mark.parametrize(

@@ -124,5 +124,5 @@ def _cell(row: dict[Any, Any], name: Any) -> str:
         return f">{row['last_lag']:.0f}" if beyond else f"{value:g}"
     low, high = (row.get(bound, math.nan) for bound in INTERVAL)
     if name == "rate" and not math.isnan(low):
-        return f"{value:.4g} [{low:.3g}, {high:.3g}]"
+        return f"{value:.4g} ± {(high - low) / 2.0:.2g}"  # Student's interval is symmetric
     return f"{value:.4g}"
