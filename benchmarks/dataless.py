@@ -163,8 +163,9 @@ def main() -> None:
     command = shlex.join(["OMP_NUM_THREADS=1", "python", "benchmarks/dataless.py", *sys.argv[1:]])
     print(f"""# Rates predicted without data
 
-Command: `{command}`. {args.hidden} neurons, permuted digits, network and sample
-seed {args.seed}; nats per step. Measured on {args.samples} samples; with data: moments of {MORE * args.samples}.
+Command: `{command}`. {args.hidden} neurons, permuted digits, network and
+sample seed {args.seed}; nats per step. Measured on {args.samples} samples; with data: moments of
+{MORE * args.samples}.
 In brackets after a rate: predicted / measured − 1. ± is a standard error of sampling 64 inputs from
 their law; the law itself is that of all {len(task.train)} training digits.
 """)

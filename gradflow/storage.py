@@ -91,17 +91,23 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
 
 
 def _write(data: xr.Dataset, draft: Path) -> None:
-    """Write the file and wait for the disk, so that a crash after the renaming finds a whole file."""
+    """Write the file and wait for the disk, so that a crash after the renaming finds a whole file.
+
+    HDF5 makes it in memory: on a disk that fills up it would say so in words of its own, and then bring the
+    whole process down when that ends.
+    """
     encoding = {name: _encoding(variable) for name, variable in data.variables.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error", xr.SerializationWarning)
         try:
-            data.to_netcdf(draft, engine="h5netcdf", encoding=encoding)
+            content = data.to_netcdf(engine="h5netcdf", encoding=encoding)
         except (xr.SerializationWarning, NotImplementedError) as reason:
             raise ValueError(
                 f"the dataset would not come back from a netCDF file as it is: {reason}"
             ) from None
-    with draft.open("r+b") as written:
+    with draft.open("wb") as written:
+        written.write(content)
+        written.flush()
         os.fsync(written.fileno())
 
 

@@ -1,4 +1,6 @@
-"""One deterministic hypothesis profile, one torch thread, and a switch for the shape checks."""
+"""One deterministic hypothesis profile, one torch thread, a switch for the shape checks, and the command."""
+
+import sys
 
 import jaxtyping
 import pytest
@@ -27,3 +29,19 @@ def no_shape_checks():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """Run the command in this process, in an empty folder; return exit code, output and errors."""
+    from gradflow.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gradflow", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, *capsys.readouterr()
+
+    return called

@@ -55,4 +55,5 @@ def training():
     found["lag_float32"] = np.array([[30.0, np.nan], [np.nan, np.nan], [np.nan, 35.0]])
     coords = {"epoch": [0.0, 1.0, 2.0], "layer": [0, 1], "lag": np.arange(STEPS)}
     attrs = {"kind": "gradient while training", "horizon_level": 1e-3, "recurrence": "skip:2"}
-    return xr.Dataset({k: (("epoch", "layer"), v) for k, v in found.items()}, coords, attrs)
+    data = xr.Dataset({k: (("epoch", "layer"), v) for k, v in found.items()}, coords, attrs)
+    return data.assign(p=(("epoch", "layer", "span"), np.ones((3, 2, 1)))).assign_coords(span=[2])

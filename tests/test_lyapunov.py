@@ -147,6 +147,10 @@ def test_empty_windows_make_the_end_of_the_spectrum_minus_infinity():
     assert (found.rank_bound.item(), found.no_window.item(), found.state.item()) == (1, 5, 6)
     assert np.isfinite(found["mean"][0, 0])
     assert np.isnan(found["mean"][0, 1])
+    other = LayerTransition(np.full_like(a, 0.5), np.ones_like(phi), base.V)
+    two = [np.concatenate([x, y], axis=1) for x, y in ((a, other.a), (phi, other.phi))]
+    found = exponents(LayerTransition(*two, base.V), leading=6)
+    assert found.share_lost.values.tolist() == [[0.0] + [0.5] * 5]
 
 
 @pytest.mark.parametrize("spans", [(3,), (1, 2, 4)])

@@ -271,7 +271,7 @@ def test_two_neurons_have_their_closed_form():
         for x in (a, b)
     ]
     made = Transition(tuple(parts), links=(Link(np.ones((1, 1))), Link(np.full((1, 1), w))))
-    found = stack_products(made).log_frobenius.sel(target=1, layer=0).squeeze()
+    found = stack_products(made, norms=("frobenius",)).log_frobenius.sel(target=1, layer=0).squeeze()
     n = np.arange(steps)
     expected = math.log(w * phi / (a - b)) + (n + 1) * math.log(a) + np.log1p(-((b / a) ** (n + 1)))
     assert_close(found, expected, rtol=1e-12, why="rounding of a log of −830, and of 1,200 steps")

@@ -1,6 +1,8 @@
 """Files that cannot be written or read: nothing is lost, nothing half is left, and the message says why."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -44,16 +46,11 @@ def test_the_old_file_is_replaced_and_never_written_into(old, tmp_path_factory):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError("no space left")])
 @pytest.mark.parametrize("moment", ["begun", "written"])
 def test_an_interrupted_save_keeps_the_old_file(old, monkeypatch, error, moment):
-    to_netcdf = xr.Dataset.to_netcdf
-
-    def interrupted(self, path, **options):
-        if moment == "written":
-            to_netcdf(self, path, **options)
-        else:
-            path.write_bytes(b"half a fi")
+    def interrupted(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", interrupted)
+    where = (xr.Dataset, "to_netcdf") if moment == "begun" else (os, "fsync")
+    monkeypatch.setattr(*where, interrupted)
     with pytest.raises(error if isinstance(error, type) else type(error)):
         gf.save(xr.Dataset({"y": 3.0}), old)
     monkeypatch.undo()
@@ -61,15 +58,32 @@ def test_an_interrupted_save_keeps_the_old_file(old, monkeypatch, error, moment)
 
 
 def test_a_full_disk_keeps_the_old_file_and_names_the_folder(old, monkeypatch):
-    def full(self, path, **options):
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
         OSError, match=rf"{old.parent}: cannot write old.nc there \(No space left on device\)"
     ):
         gf.save(xr.Dataset({"y": 3.0}), old)
     monkeypatch.undo()
+    assert_kept(old)
+
+
+def test_a_file_that_may_not_grow_so_large_leaves_the_process_alive(old):
+    """The system refuses the bytes, as a full disk does; HDF5 would crash the process when it ends."""
+    resource = pytest.importorskip("resource", reason="limits of POSIX")
+    code = (
+        "import resource, sys, numpy as np, xarray as xr, gradflow as gf\n"
+        "data = xr.Dataset({'x': ('t', np.random.default_rng(0).normal(size=9000))})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "try: gf.save(data, sys.argv[1])\n"
+        "except OSError as error: print(error.strerror)"
+    )
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    done = subprocess.run([sys.executable, "-c", code, str(old)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{old.parent}: cannot write old.nc there (File too large); choose another folder\n"
     assert_kept(old)
 
 

@@ -193,6 +193,9 @@ def test_another_kind_takes_nothing_over_from_the_one_it_replaces():
     below = {"network": {"recurrence": {"kind": "asrc", "max_span": 9, "temperature": 2.0}}}
     config = resolve(below, {"network": {"recurrence": {"kind": "skip", "span": 3}}})
     assert config.network.recurrences() == gf.Skip(3)
+    laid_over = {"network": {"recurrence": {"temperature_decay": 0.5}}}
+    words = resolve({"network": {"recurrence": "asrc:7"}}, laid_over)
+    assert words.network.recurrences() == gf.AdaptiveSkip(7, temperature_decay=0.5)
     same = resolve(below, {"network": {"recurrence": {"max_span": 5}}})
     assert same.network.recurrences() == gf.AdaptiveSkip(5, temperature=2.0)
 

@@ -49,7 +49,7 @@ def test_a_look_sees_what_the_functions_of_the_package_see(net, batch):
     for name in ("rate", "rate_low", "rate_high", "horizon", "half_life", "comb_depth"):
         assert np.array_equal(seen[name], fit[name], equal_nan=True), name
     zeros = gf.zero_summary(products)
-    for name in ("share_structural", "share_float32", "lag_structural", "lag_float32"):
+    for name in ("share_structural", "share_float16", "share_float32", "lag_structural", "lag_float32"):
         assert np.array_equal(seen[name], zeros[name], equal_nan=True), name
     assert np.array_equal(seen.rate_mean_square, gf.theory.mean_square(products).rate)
     for ending, place in (("", None), ("_last", Readout.LAST)):
@@ -104,10 +104,10 @@ def test_curves_of_few_lags_are_the_beginning_of_the_whole_ones(net, batch, lags
     assert np.array_equal(short.share_structural, kept.share_structural)
 
 
-def test_tasks_that_place_the_loss_themselves_are_looked_at_once(batch):
+def test_where_the_loss_is_on_the_last_step_already_it_is_looked_at_once(batch):
     net = gf.RecurrentSNN(gf.Sizes(1, 10, 49), hidden=6, readout="last")
     seen = look(net, batch)
-    assert "grad_u" in seen
+    assert seen.grad_u.attrs["loss_placement"] == seen.attrs["loss_placement"] == "last"
     assert "grad_u_last" not in seen
 
 
@@ -127,12 +127,21 @@ def test_looks_come_together_in_one_dataset(net, batch, tmp_path):
     assert data.span_hard.values.tolist() == [[3, 3], [3, 5]]
     assert data.attrs["recurrence"] == "skip:3 | asrc:5"
     assert data.attrs["kind"] == "gradient while training"
+    assert data.attrs["loss_placement"] == data.grad_u.attrs["loss_placement"] == "sum"
+    assert data.grad_u_last.attrs["loss_placement"] == "last"
+    assert data.attrs["horizon_level"] == 1e-3
     assert data.lag.attrs["units"] == "steps"
     assert read_watch(tmp_path, until=11).sizes["epoch"] == 1
     gf.save(data, tmp_path / "all.nc")
     assert gf.load(tmp_path / "all.nc").identical(data)
     with pytest.raises(FileNotFoundError, match="no looks at the gradient there"):
         read_watch(tmp_path / "none")
+    path = tmp_path / "step-00000012.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(
+        ValueError, match=r"step-00000012\.safetensors: not a look at the gradient, or damaged"
+    ):
+        read_watch(tmp_path)
 
 
 SMALL = Sizes(train=4000, validation=500, steps=196, inputs=1, hidden=(64, 128, 128), spans=(1, 1, 1))
@@ -161,14 +170,14 @@ def test_sequences_are_given_up_first_then_looks_then_all():
     fewer = plan_watch(WatchPart(samples=64), SMALL, epochs=20, batches=80)
     assert fewer.every == 80
     assert 1 <= fewer.samples < 64
-    assert "sequences every 80 steps instead of 64 sequences every 1 epochs, to stay within 10%" in fewer.note
+    assert "every 80 steps instead of 64 sequences every epoch, to stay within 10%" in fewer.note
     rarer = plan_watch(WatchPart(budget=0.01), SMALL, epochs=20, batches=80)
     assert rarer.samples == 1
     assert rarer.every % 80 == 0
     assert rarer.every > 80
     none = plan_watch(WatchPart(budget=1e-6), SMALL, epochs=20, batches=80)
     assert (none.every, none.due(0)) == (0, False)
-    assert none.note.startswith("no looks instead of 4 sequences every 1 epochs")
+    assert none.note.startswith("no looks instead of 4 sequences every epoch")
     assert plan_watch(WatchPart(every=0), SMALL, epochs=20, batches=80).every == 0
 
 
@@ -185,8 +194,9 @@ def test_no_plan_costs_more_than_its_budget(budget, every, samples, epochs, batc
     sizes = Sizes(train=1000, validation=100, steps=100, inputs=1, hidden=(width,), spans=(5,))
     part = WatchPart(budget=budget, every=every, samples=samples, unit=unit)
     plan = plan_watch(part, sizes, epochs=epochs, batches=batches)
-    looks = [step for step in range(epochs * batches + 1) if plan.due(step) or step == epochs * batches]
-    cost = len(looks) * (plan.samples * SLOWNESS["cpu"] * sizes.look(None) + FIXED) if plan.every else 0.0
+    # one before training, and the last one even if it is not due
+    looks = 1 - (-epochs * batches // plan.every) if plan.every else 0
+    cost = looks * (plan.samples * SLOWNESS["cpu"] * sizes.look(None) + FIXED)
     allowed = budget * epochs * sizes.epoch()
     # a share of a share: rounding alone
     assert cost <= allowed * (1 + 1e-12)

@@ -4,32 +4,44 @@ Exit codes: 0 done; 1 it could not be done, or a figure's claim does not hold; 2
 130 interrupted. Heavy imports stay inside the commands, so that `gradflow --help` answers in under a second.
 """
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from gradflow.caches import cache_folder
+from gradflow.cli.analyze import analyze
 from gradflow.cli.bench import bench
+from gradflow.cli.doctor import doctor
 from gradflow.cli.figures import figures
 from gradflow.cli.options import Verbose
+from gradflow.cli.plot import plot
+from gradflow.cli.record import record
 from gradflow.cli.tasks import tasks
 from gradflow.cli.train import train
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """The class of all errors in the command itself; typer has no public name for it."""
 INTERRUPTED = 130
+EXPECTED = (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError, ImportError)
+"""What the world does wrong; anything else is a mistake of gradflow's own."""
 
 app = typer.Typer(
     name="gradflow",
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Measure, explain and show how gradients vanish along time in recurrent spiking networks.",
-    epilog="Example: gradflow figures decay-curves --quick",
+    epilog="Example: gradflow record psmnist --recurrence skip:16 -o run.nc",
 )
+app.command()(record)
+app.command()(analyze)
+app.command()(plot)
 app.command()(figures)
 app.command()(tasks)
 app.command()(bench)
+app.command()(doctor)
 app.command()(train)
 
 
@@ -55,16 +67,19 @@ def root(
 
 def main() -> None:
     """Run the command; an error becomes one line on standard error and the exit code."""
+    # Triton would keep its kernels in the home folder itself
+    os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="gradflow", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except UsageError as error:
         _fail(f"{_usage(error)} (see {_command_of(error)} --help)", 2)
-    except (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError, ImportError) as error:
+    except Exception as error:
         if "--verbose" in sys.argv:
             raise
-        _fail(describe(error), 1)
+        ours = "" if isinstance(error, EXPECTED) else f"a mistake of gradflow's own, {type(error).__name__}: "
+        _fail(f"{ours}{describe(error)}{' (--verbose shows where)' if ours else ''}", 1)
     if code == INTERRUPTED:
         _fail("interrupted; files that were finished are whole, no other was written", INTERRUPTED)
     raise SystemExit(code if isinstance(code, int) else 0)
@@ -78,6 +93,8 @@ def describe(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}; name another file or folder, or make this one accessible"
+    if isinstance(error, OSError) and error.strerror:
+        return " ".join(error.strerror.split())  # without the number before it
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "not enough memory; use fewer --samples or a smaller --hidden"
     return " ".join(str(error).split()) or type(error).__name__
@@ -91,8 +108,12 @@ def _usage(error: BaseException) -> str:
 
 
 def _command_of(error: BaseException) -> str:
+    """Return the command at fault: as the error says, else as it was called."""
     context = getattr(error, "ctx", None)
-    return "gradflow" if context is None else str(context.command_path)
+    if context is not None:
+        return str(context.command_path)
+    names = {getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    return " ".join(["gradflow", *[word for word in sys.argv[1:2] if word in names]])
 
 
 def _fail(line: str, code: int) -> None:

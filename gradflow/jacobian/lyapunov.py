@@ -70,10 +70,11 @@ def lyapunov_exponents(
         smaller than the index, R's diagonal is exactly 0; NaN: lost in rounding, not in structure. `lost_at`:
         the time step of the loss, NaN if there was none. Their distribution over samples: `mean`, `sd`,
         `standard_error` and `diffusion` = variance × steps, σ² in nats² per step (all layer, index; NaN
-        unless all samples are finite, and but for the mean with one sample). `rank_bound` (layer, sample):
-        the fewest components of the state that anything reads at a step, so at most as many exponents are
-        finite and `state` − `rank_bound` are −∞; `no_window`: how many of those components have an empty
-        window (φ = 0), the others belong to neurons that V does not read. `steps`: how many were counted.
+        unless all samples are finite, and but for the mean with one sample), `share_lost`, of the samples
+        where it is −∞. `rank_bound` (layer, sample): the fewest components of the state that anything reads
+        at a step, so at most as many exponents are finite and `state` − `rank_bound` are −∞; `no_window`: how
+        many of those components have an empty window (φ = 0), the others belong to neurons that V does not
+        read. `steps`: how many were counted.
 
     Raises:
         ValueError: for an end outside the sequence, a network without a batch, `leading` outside 1 … D H, a
@@ -144,6 +145,7 @@ def _labelled(runs: list[Exponents], state: int, steps: int) -> xr.Dataset:
             "mean": ("index", np.where(whole, safe.mean(axis=0), np.nan), rate),
             "sd": ("index", sd, rate),
             "standard_error": ("index", sd / np.sqrt(len(runs)), rate),
+            "share_lost": ("index", np.isneginf(values).mean(axis=0), {"units": "1"}),
             "diffusion": ("index", sd**2 * steps, {"units": "nats² per step"}),
             **{name: ("sample", value, {"units": "1"}) for name, value in by_sample.items()},
             "state": ((), float(state), {"units": "1"}),

@@ -1,15 +1,27 @@
 """Pictures of labelled arrays: (data, ax) → artists. Plots compute nothing and know no network."""
 
 from gradflow.plots.curves import CurveArtists, decay_curves
+from gradflow.plots.drawn import data
+from gradflow.plots.epochs import rates_over_epochs
 from gradflow.plots.marks import FLOAT32_FLOOR, float32_floor, name_ends
+from gradflow.plots.products import path_norms, zero_shares
+from gradflow.plots.records import activity, gradient_map, gradient_norms, gradient_paths
 from gradflow.plots.style import ordered_colours, style
 
 __all__ = [
     "FLOAT32_FLOOR",
     "CurveArtists",
+    "activity",
+    "data",
     "decay_curves",
     "float32_floor",
+    "gradient_map",
+    "gradient_norms",
+    "gradient_paths",
     "name_ends",
     "ordered_colours",
+    "path_norms",
+    "rates_over_epochs",
     "style",
+    "zero_shares",
 ]

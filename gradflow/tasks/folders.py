@@ -3,21 +3,20 @@
 import os
 from pathlib import Path
 
+from gradflow.caches import cache_folder
+
 FOLDER_VARIABLE = "GRADFLOW_DATA"
 
 
 def data_folder() -> Path:
-    """Return gradflow's own folder: $GRADFLOW_DATA, else $XDG_CACHE_HOME/gradflow, else ~/.cache/gradflow.
+    """Return gradflow's own folder: $GRADFLOW_DATA, else the one among the platform's caches.
 
     It need not be there yet. Nothing is written outside it, except to a folder that the user names.
     """
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    # the XDG specification: a path that is not absolute is to be ignored
-    home = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
-    return home / "gradflow"
+    return cache_folder()
 
 
 def state_of(folder: Path, missing: list[str]) -> str:

@@ -15,32 +15,41 @@ from gradflow.theory.design_rules import (
 from gradflow.theory.input_law import GaussianInput, InputLaw, input_statistics
 from gradflow.theory.lengths import mean_recurrent_length, recurrent_skip_coefficient, shortest_paths
 from gradflow.theory.mean_square import mean_square, mean_square_curve
+from gradflow.theory.memory import Memory, memory
 from gradflow.theory.moments import Moments, second_moments
+from gradflow.theory.regimes import Crossing, crossing_span, measured_crossing, recurrent_rate
 from gradflow.theory.residual import curve_residual, residual
 from gradflow.theory.root import characteristic_root, impulse_log, log_root
 from gradflow.theory.sampled_closure import sampled_closure
+from gradflow.theory.steady import SteadyState, steady_state
 from gradflow.theory.transfer import transfer_operator
 from gradflow.theory.transfer_curve import transfer_curve
 from gradflow.theory.transfer_rate import transfer_rate, transfer_rate_arnoldi
-from gradflow.theory.update_rule import LayerWeights, UpdateRule, lif
 from gradflow.theory.transfer_stack import transfer_stack
 from gradflow.theory.transfer_stack_curve import StackLayer, transfer_stack_curve
+from gradflow.theory.typical import Spread, spread, typical_product
+from gradflow.theory.update_rule import LayerWeights, UpdateRule, lif
 from gradflow.theory.variance import variance_curve, variance_propagation
 
 __all__ = [
     "BoundedInput",
     "Closed",
+    "Crossing",
     "GaussianInput",
     "InputLaw",
     "LayerWeights",
+    "Memory",
     "Moments",
+    "Spread",
     "StackLayer",
+    "SteadyState",
     "UpdateRule",
     "bound",
     "bounded",
     "characteristic_root",
     "critical_gain",
     "critical_initialisation",
+    "crossing_span",
     "curve_residual",
     "density_closure",
     "impulse_log",
@@ -50,15 +59,20 @@ __all__ = [
     "mean_recurrent_length",
     "mean_square",
     "mean_square_curve",
+    "measured_crossing",
+    "memory",
     "predict_without_data",
     "predicted_horizon",
     "product_bound",
+    "recurrent_rate",
     "recurrent_skip_coefficient",
     "residual",
     "sampled_closure",
     "second_moments",
     "shortest_paths",
     "smallest_span",
+    "spread",
+    "steady_state",
     "temperature_horizons",
     "transfer_curve",
     "transfer_operator",
@@ -66,6 +80,7 @@ __all__ = [
     "transfer_rate_arnoldi",
     "transfer_stack",
     "transfer_stack_curve",
+    "typical_product",
     "variance_curve",
     "variance_propagation",
 ]

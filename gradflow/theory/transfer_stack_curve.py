@@ -16,6 +16,14 @@ it is before layer l comes down to t (the layer above has), C_l = S M_l, and A_l
 The blocks between layers are needed: two paths that leave layer l at different steps are not independent.
 Gates and layer norm vary from step to step; their means enter M, their variance the last line alone, as if it
 were drawn anew at each use. Each layer's P has an exponent of its own.
+
+That layers are not independent at a step matters little on digits: with 64-128-128 neurons, λ = 4 and 196
+steps, products of steps drawn for all layers together and for each apart differ by less than 0.1 nats, in
+curves that come down to e^−32 … e^−74, and the curve of the run itself is 0.3 away at most. Over 784 steps
+the average product's rates from the three layers are −.0394, −.0688, −.1171 (predicted −.0403, −.0691,
+−.1172) at λ = 16, and −.523, −.604, −.662 (−.531, −.605, −.662) at λ = 1. What is not in it is the memory of
+φ: at α = 0.9, λ = 1, with a hard detached reset, the product grows by .160 a step, .148 with its steps
+permuted in time, and .148 as predicted.
 """
 
 from collections.abc import Mapping, Sequence

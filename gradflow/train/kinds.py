@@ -83,6 +83,10 @@ def from_table(family: Family, given: Any) -> Any:
         raise ValueError(f"got {given!r}, expected a word or a table, as {example(family)}")
     values = dict(table)
     word = values.pop("kind", family.default)
+    if family is RECURRENCES and ":" in str(word):
+        # the command line's word with something laid over it: {kind = "asrc:51", temperature_decay = 0.9}
+        values = {**to_table(family, parse_recurrence(word)), **values}
+        word = values.pop("kind")
     if word not in family.kinds:
         raise ValueError(f"{family.name} {word!r} is not known; {nearest(str(word), list(family.kinds))}")
     return _build(family.kinds[word], word, values)

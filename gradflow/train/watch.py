@@ -5,6 +5,7 @@ training sequences that stay the same. Each is a file of its own, so that a run 
 `read_watch` puts them together. Axes: epoch layer (sample) (lag | time | span).
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from gradflow.network import RecurrentSNN
 from gradflow.readout import Readout
 from gradflow.recording import Keep, record
 from gradflow.recurrence import AdaptiveSpanParameters, SpanMode
-from gradflow.storage import load, save
 from gradflow.tasks import Batch
 from gradflow.theory.mean_square import mean_square
+from gradflow.train.files import write_whole
 from gradflow.transition import LayerTransition, Transition, local_jacobians
 
-FITTED = ("rate", "rate_low", "rate_high", "half_life", "horizon", "comb_depth", "is_comb", "reason")
+FITTED = ("rate", "rate_low", "rate_high", "half_life", "horizon", "comb_depth")
+ZEROS = ("share_structural", "share_float16", "share_float32", "lag_structural", "lag_float32")
+"""Of both kinds of zero what training meets: its own format, and that of mixed precision."""
 CURVES = ("log_frobenius", "a_square", "phi_square", "V_spectral", "p")
+KIND = "gradient while training"
 RECORD = Keep.NORMS | Keep.ACTIVITY
 
 
@@ -69,17 +73,15 @@ def _look(net: RecurrentSNN, batch: Batch, lags: int | None) -> xr.Dataset:
     transition = shortened(local_jacobians(net, batch, span_mode=SpanMode.SOFT), lags)
     products = jacobian_products(transition, norms=(MatrixNorm.FROBENIUS,))
     fit = fit_decay(products)
-    parts = {name: products[name] for name in CURVES if name in products}
+    parts = {name: products[name] for name in CURVES}
     parts |= {name: fit[name] for name in FITTED}
     parts["rate_mean_square"] = mean_square(products).rate
-    parts |= {
-        str(name): values
-        for name, values in zero_summary(products).data_vars.items()
-        if not str(name).endswith("_samples")
-    }
+    zeros = zero_summary(products)
+    parts |= {name: zeros[name] for name in ZEROS}
     parts |= _loss_gradient(net, batch)
     parts |= _spans(net, products)
-    return xr.Dataset(parts, attrs={**products.attrs, "kind": "gradient while training"})
+    placement = parts["grad_u"].attrs["loss_placement"]
+    return xr.Dataset(parts, attrs={**fit.attrs, "kind": KIND, "loss_placement": placement})
 
 
 def _loss_gradient(net: RecurrentSNN, batch: Batch) -> dict[str, xr.DataArray]:
@@ -91,8 +93,9 @@ def _loss_gradient(net: RecurrentSNN, batch: Batch) -> dict[str, xr.DataArray]:
         last = record(net, batch, keep=RECORD, span_mode=SpanMode.SOFT, loss_placement=Readout.LAST)
         records["_last"] = last
     for ending, data in records.items():
-        found[f"grad_u{ending}"] = np.sqrt((data.grad_u**2).mean("sample"))
-        found[f"zero_share{ending}"] = data.zero_share.mean("sample")
+        where = {"loss_placement": data.attrs["loss_placement"], "units": "1"}
+        found[f"grad_u{ending}"] = np.sqrt((data.grad_u**2).mean("sample")).assign_attrs(where)
+        found[f"zero_share{ending}"] = data.zero_share.mean("sample").assign_attrs(where)
     return found
 
 
@@ -137,10 +140,18 @@ def _tail(layer: LayerTransition, steps: int) -> LayerTransition:
 
 
 def write_look(folder: Path, seen: xr.Dataset, *, epoch: float, step: int) -> Path:
-    """Write one look, after so many epochs and steps, as a file of its own; whole or not at all."""
-    dated = seen.expand_dims(epoch=[float(epoch)]).assign_coords(step=("epoch", [step]))
+    """Write one look, after so many epochs and steps, as a file of its own; whole or not at all.
+
+    A safetensors file, as netCDF with so many small variables takes longer to write than a look to take.
+    """
+    from safetensors.numpy import save
+
+    dated = seen.expand_dims(epoch=[epoch]).assign_coords(step=("epoch", [step]))
     dated.epoch.attrs = {"long_name": "epochs of training", "units": "epochs"}
-    return save(dated, folder / f"step-{step:08d}.nc")
+    values = {str(name): np.ascontiguousarray(variable.values) for name, variable in dated.variables.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save(values, metadata={"dataset": json.dumps(dated.to_dict(data=False))})
+    return write_whole(folder / f"step-{step:08d}.safetensors", content)
 
 
 def read_watch(folder: Path, *, until: int | None = None) -> xr.Dataset:
@@ -154,12 +165,26 @@ def read_watch(folder: Path, *, until: int | None = None) -> xr.Dataset:
         FileNotFoundError: where there is none.
         ValueError: where one is damaged.
     """
-    paths = sorted(folder.glob("step-*.nc"))
+    paths = sorted(folder.glob("step-*.safetensors"))
     chosen = [path for path in paths if until is None or int(path.stem.removeprefix("step-")) <= until]
     if not chosen:
         raise FileNotFoundError(f"{folder}: no looks at the gradient there")
-    looks = [load(path) for path in chosen]
+    looks = [_read_look(path) for path in chosen]
     data = xr.concat(looks, dim="epoch", join="exact", combine_attrs="drop_conflicts")
     for name in ("p", "lag"):
         data[name].attrs = looks[0][name].attrs
     return data
+
+
+def _read_look(path: Path) -> xr.Dataset:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            described = json.loads(file.metadata()["dataset"])
+            for name in file.keys():  # noqa: SIM118  it is no dictionary
+                part = "coords" if name in described["coords"] else "data_vars"
+                described[part][name]["data"] = file.get_tensor(name)
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: not a look at the gradient, or damaged ({error})") from None
+    return xr.Dataset.from_dict(described)
