@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gradflow.network import RecurrentSNN, Run
     from gradflow.neurons import GLIF, LIF, PLIF, Reset
     from gradflow.norms import BatchNorm, LayerNorm
+    from gradflow.predicting import layer_weights, predict_without_data
     from gradflow.readout import Readout
     from gradflow.recording import Keep, record
     from gradflow.recurrence import AdaptiveSkip, NoRecurrence, Skip, SpanMode, Vanilla
@@ -96,6 +97,7 @@ _HOME = {
         "logit_paths",
         "dense_routes",
     ),
+    "gradflow.predicting": ("layer_weights", "predict_without_data"),
     "gradflow.flossing": ("flossing_loss", "leading_exponents"),
     "gradflow.analysis": ("fit_decay", "fit_models", "horizon_at", "curve_band", "zero_summary"),
 }
@@ -150,6 +152,7 @@ __all__ = [
     "jacobian",
     "jacobian_products",
     "lag_matrix",
+    "layer_weights",
     "leading_exponents",
     "load",
     "local_jacobians",
@@ -158,6 +161,7 @@ __all__ = [
     "lyapunov_exponents",
     "path_products",
     "plots",
+    "predict_without_data",
     "record",
     "save",
     "seeds",

@@ -1,17 +1,17 @@
 """Transitions in, labelled arrays out: products of Jacobians along time, and their slow dense twin."""
 
 from gradflow.jacobian.dense import dense_products, dense_sensitivity, dense_stack
-from gradflow.jacobian.dense_routes import Route, dense_routes
 from gradflow.jacobian.lags import lag_matrix
-from gradflow.jacobian.logit_paths import logit_paths
+from gradflow.jacobian.logit_routes import logit_paths
 from gradflow.jacobian.lyapunov import lyapunov_exponents
 from gradflow.jacobian.paths import path_products
 from gradflow.jacobian.products import MatrixNorm, jacobian_products
 from gradflow.jacobian.routes import count_routes
 from gradflow.jacobian.sensitivity import logit_sensitivity
+from gradflow.jacobian.slow_routes import Route, dense_routes
 from gradflow.jacobian.spectrum import singular_values
 from gradflow.jacobian.stack import stack_products
-from gradflow.jacobian.stack_paths import RouteSplit, stack_paths
+from gradflow.jacobian.stack_routes import RouteSplit, stack_paths
 
 __all__ = [
     "MatrixNorm",

@@ -16,7 +16,7 @@ from test_stack import THREE, coupled, stacked
 import gradflow as gf
 from gradflow import count_routes, dense_routes, path_products, stack_paths
 from gradflow.jacobian.column import WHOLE, Column, Telling, column_bytes
-from gradflow.jacobian.logit_paths import logit_paths, walk_readout
+from gradflow.jacobian.logit_routes import logit_paths, walk_readout
 from gradflow.jacobian.stack_splits import climbs_from, hops_in, hops_together, walk_split
 from gradflow.links import Link, ReadoutLink
 from gradflow.transition import DenseTransition, LayerTransition, Transition
