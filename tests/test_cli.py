@@ -12,7 +12,7 @@ import pytest
 
 from gradflow.cli import app, progress
 from gradflow.cli import main as run
-from gradflow.figures import cells, decay_curves
+from gradflow.figures import cells, decay_curves, decay_rate
 from gradflow.figures.registry import Claim
 
 SIZE = ["--pool", "7", "--hidden", "8", "--samples", "1", "--seeds", "2"]
@@ -77,8 +77,8 @@ def test_version_is_the_distributions(command):
 def test_figures_are_listed(command):
     code, out, err = command("figures")
     assert (code, err) == (0, "")
-    titles = {"decay-curves": decay_curves.FIGURE.title}
-    assert out.splitlines()[0] == f"decay-curves     {decay_curves.FIGURE.title}"
+    titles = {"decay-curves": decay_curves.FIGURE.title, "decay-rate": decay_rate.FIGURE.title}
+    assert out.splitlines()[:2] == [f"{name:<16} {title}" for name, title in titles.items()]
     code, out, _ = command("figures", "--json")
     assert json.loads(out).items() >= titles.items()
 

@@ -14,9 +14,10 @@ from compare import assert_close
 from PIL import Image
 
 import gradflow as gf
-from gradflow.figures.decay_curves import FIGURE, DecayCurvesConfig
+from gradflow.figures.registry import find, names
 
 ROOT = Path(__file__).parent.parent
+RUNGS = ("characteristic_root", "mean_square", "variance_propagation", "transfer_operator")
 README = (ROOT / "README.md").read_text()
 FIRST = "\n".join(README.splitlines()[:40])
 BOOK = (ROOT / "figures" / "README.md").read_text()
@@ -63,17 +64,20 @@ def test_links_lead_somewhere():
             assert (folder / link).exists(), link
 
 
-def test_the_picture_was_made_by_the_command_beside_it():
-    said = json.loads(Image.open(ROOT / "figures" / "decay-curves.png").text["Description"])
+@pytest.mark.parametrize("name", names())
+def test_the_picture_was_made_by_the_command_beside_it(name):
+    said = json.loads(Image.open(ROOT / "figures" / f"{name}.png").text["Description"])
     assert said["command"] in BOOK
     words = shlex.split(said["command"])
-    assert words[:3] == ["gradflow", "figures", "decay-curves"]
-    assert DecayCurvesConfig.model_validate_json(said["config"]) == DecayCurvesConfig()
+    assert words[:3] == ["gradflow", "figures", name]
+    config = find(name).config
+    assert config.model_validate_json(said["config"]) == config()
     assert "+changes" not in said["commit"]
 
 
-def test_the_caption_is_the_figures_own():
-    assert " ".join(FIGURE.caption.split()) in " ".join(BOOK.split())
+@pytest.mark.parametrize("name", names())
+def test_the_caption_is_the_figures_own(name):
+    assert " ".join(find(name).caption.split()) in " ".join(BOOK.split())
 
 
 def test_the_table_of_the_book_holds_the_numbers_of_the_committed_curves():
@@ -96,6 +100,23 @@ def test_the_table_of_the_book_holds_the_numbers_of_the_committed_curves():
             slope = np.polyfit(lags, heights * np.log(10), 1)[0]
             # one line through a median curve against the mean of the networks' own fits
             assert slope == pytest.approx(expected, rel=0.06)
+
+
+def test_the_table_of_rates_is_the_committed_one():
+    n = r" ([−+]?[\d.]+)(?: %)? "
+    row = rf"^\|{n}\|{n}\|{n}\|{n}…{n}\|{n}\|{n}\|{n}\|{n}\|{n}\| (neuron|recurrent) \|$"
+    rows = re.findall(row, BOOK, re.MULTILINE)
+    curves = pd.read_csv(ROOT / "figures" / "decay-rate.csv").set_index(["decay", "span"])
+    assert len(rows) == len(curves) == 18
+    for *cells, path in rows:
+        decay, span, *said = (float(cell.replace("−", "-")) for cell in cells)
+        there = curves.loc[decay, int(span)]
+        errors = [f"{rung}_error" for rung in RUNGS]
+        expected = [*there[["rate", "rate_low", "rate_high", "bound"]], *(100.0 * there[errors])]
+        assert_close(said, expected, atol=0.051, why="percent, to one digit after the point")
+        assert_close(said[:4], expected[:4], atol=5.1e-4, why="nats per step, to the third digit or better")
+        alone = abs(there.rate / there.neuron_path_rate - 1.0) <= 0.05
+        assert path == ("neuron" if alone else "recurrent")
 
 
 def test_every_name_in_the_readmes_table_exists():

@@ -5,15 +5,18 @@ from gradflow.plots.drawn import data
 from gradflow.plots.epochs import rates_over_epochs
 from gradflow.plots.marks import FLOAT32_FLOOR, float32_floor, name_ends
 from gradflow.plots.products import path_norms, zero_shares
+from gradflow.plots.rates import RateArtists, decay_rates, rate_errors, rung_looks
 from gradflow.plots.records import activity, gradient_map, gradient_norms, gradient_paths
 from gradflow.plots.style import ordered_colours, style
 
 __all__ = [
     "FLOAT32_FLOOR",
     "CurveArtists",
+    "RateArtists",
     "activity",
     "data",
     "decay_curves",
+    "decay_rates",
     "float32_floor",
     "gradient_map",
     "gradient_norms",
@@ -21,7 +24,9 @@ __all__ = [
     "name_ends",
     "ordered_colours",
     "path_norms",
+    "rate_errors",
     "rates_over_epochs",
+    "rung_looks",
     "style",
     "zero_shares",
 ]

@@ -30,10 +30,11 @@ def float32_floor(ax: Axes) -> Rectangle | None:
     return shade
 
 
-def name_ends(ax: Axes, lines: dict[str, Line2D]) -> dict[str, Annotation]:
+def name_ends(ax: Axes, lines: dict[str, Line2D], *, room: float = ROOM) -> dict[str, Annotation]:
     """Write each line's label where the line ends at the right, or beside where it leaves the axes below.
 
-    Labels that would touch are moved apart; a line with nothing inside the axes gets none.
+    Labels nearer than the share `room` of the axes' height are moved apart; a line with nothing inside the
+    axes gets none.
     """
     bottom, top = ax.get_ylim()
     inside, names = {}, {}
@@ -44,11 +45,11 @@ def name_ends(ax: Axes, lines: dict[str, Line2D]) -> dict[str, Annotation]:
             continue
         last = int(seen[-1])
         if (y[last + 1 :] < bottom).any():
-            at = (float(x[last]), bottom + ROOM * (top - bottom))
+            at = (float(x[last]), bottom + room * (top - bottom))
             names[text] = _name(ax, text, at, line, clear=True)
         else:
             inside[text] = (float(x[last]), float(y[last]))
-    gap, ceiling = ROOM * (top - bottom), np.inf
+    gap, ceiling = room * (top - bottom), np.inf
     for text, (place, level) in sorted(inside.items(), key=lambda item: -item[1][1]):
         height = min(level, ceiling - gap)
         ceiling = height
