@@ -297,7 +297,7 @@ WHERE = [("rename", 4), ("log", 0)]
 """Inside the first epoch, while its second checkpoint is written; between the epochs."""
 
 
-def test_a_run_killed_again_and_again_ends_like_one_that_never_was(tmp_path):
+def test_a_run_killed_again_and_again_ends_like_one_that_never_was(tmp_path, no_shape_checks):
     config = tmp_path / "config.toml"
     config.write_text(write_toml(resolve(TABLES)))
     whole = train(resolve(TABLES), tmp_path / "whole")

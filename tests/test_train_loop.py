@@ -171,7 +171,7 @@ def test_dropout_is_drawn_from_epoch_and_batch_alone():
     torch.rand(7)  # wherever the global stream happens to be
     assert train_step(again, batch) == first
     later = Session.start(small({"network": {"dropout": 0.5}}))
-    later.position = replace(later.position, batch=1)
+    later.position = later.position._replace(batch=1)
     assert train_step(later, batch) != first
 
 
@@ -190,7 +190,7 @@ def test_evaluation_is_in_evaluation_mode_and_counts_every_example():
     assert tally.mean_loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_it_learns_real_digits(tmp_path):
+def test_it_learns_real_digits(tmp_path, no_shape_checks):
     """Chance is 10 % ± 1.3 %; 160 steps of a small network must clearly do better."""
     tables = {
         "task": {"options": {"pool": 7}},

@@ -9,7 +9,6 @@ ends with the same bits as one that was not, on the same machine with the same t
 
 import time
 import tomllib
-from dataclasses import replace
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -166,8 +165,7 @@ class _Run:
         session, began = self.session, time.perf_counter()
         loss, correct, norm = train_step(session, batch)
         at, count = session.position, batch.inputs.shape[1]
-        session.position = replace(
-            at,
+        session.position = at._replace(
             step=at.step + 1,
             batch=at.batch + 1,
             tally=at.tally.plus(loss, correct, count, norm),
@@ -190,8 +188,7 @@ class _Run:
         if better:
             session.remember_best()
         session.net.anneal()
-        session.position = replace(
-            at,
+        session.position = at._replace(
             epoch=at.epoch + 1,
             batch=0,
             tally=Tally(),
@@ -222,7 +219,7 @@ class _Run:
             epoch = at.epoch + at.batch / session.batches
             write_look(self.folder / LOOKS_NAME, seen, epoch=epoch, step=at.step)
         spent = time.perf_counter() - began
-        session.position = replace(session.position, seconds=session.position.seconds.plus(watch=spent))
+        session.position = session.position._replace(seconds=session.position.seconds.plus(watch=spent))
 
     def write_checkpoint(self) -> None:
         """Write where the run is."""
@@ -231,7 +228,7 @@ class _Run:
         session, began = self.session, time.perf_counter()
         self.store.write(session.checkpoint())
         spent = time.perf_counter() - began
-        session.position = replace(session.position, seconds=session.position.seconds.plus(writing=spent))
+        session.position = session.position._replace(seconds=session.position.seconds.plus(writing=spent))
 
     def finish(self) -> Summary:
         """Test the best epoch's weights, and sum up."""

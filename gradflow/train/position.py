@@ -1,12 +1,10 @@
 """Where a run is: steps made, sums of the epoch so far, the history, the best epoch, and time spent."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Tally:
+class Tally(NamedTuple):
     """Sums over examples and steps, from which means are taken.
 
     Attributes:
@@ -46,8 +44,7 @@ class Tally:
         return self.gradient / self.steps
 
 
-@dataclass(frozen=True)
-class Best:
+class Best(NamedTuple):
     """The epoch that did best on the validation split."""
 
     epoch: int
@@ -60,8 +57,7 @@ class Best:
         return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
-@dataclass(frozen=True)
-class Seconds:
+class Seconds(NamedTuple):
     """Time spent on steps, on validation, on watching the gradient and on writing."""
 
     training: float = 0.0
@@ -71,7 +67,7 @@ class Seconds:
 
     def plus(self, **spent: float) -> "Seconds":
         """Return the times with something added."""
-        return replace(self, **{name: getattr(self, name) + value for name, value in spent.items()})
+        return self._replace(**{name: getattr(self, name) + value for name, value in spent.items()})
 
     @property
     def overhead(self) -> float:
@@ -80,8 +76,7 @@ class Seconds:
         return self.watch / base if base else 0.0
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """Where a run is; everything here is plain numbers, so that JSON holds it exactly.
 
     Attributes:
@@ -97,11 +92,13 @@ class Position:
     first_loss: float | None = None
     history: tuple[dict[str, Any], ...] = ()
     best: Best | None = None
-    seconds: Seconds = field(default=Seconds())
+    seconds: Seconds = Seconds()
 
     def as_json(self) -> dict[str, Any]:
         """Return plain dictionaries and numbers."""
-        return asdict(self)
+        best = None if self.best is None else self.best._asdict()
+        parts = {"tally": self.tally._asdict(), "seconds": self.seconds._asdict(), "best": best}
+        return {**self._asdict(), **parts}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Position":
