@@ -282,7 +282,7 @@ def test_every_panel_shows_its_decays_rates_errors_and_bound(data):
         points = column[0].containers[0].lines[0].get_ydata()
         assert_close(np.asarray(points), -panel.rate, rtol=1e-12, why=SAME)
         assert f"α = {decay:g}" in column[0].get_title()
-        assert_close(rates["crossing"], [-np.log(decay)], rtol=1e-12, why=SAME)
+        assert_close(rates["where they cross"], [-np.log(decay)], rtol=1e-12, why=SAME)
     for ax in axes[:, 0]:
         assert "per step" in ax.get_ylabel() or "%" in ax.get_ylabel()
     assert all(ax.get_xlabel() == "span λ (steps)" for ax in axes[2])

@@ -75,7 +75,7 @@ def draw_from(spec: FigureSpec, stored: Path, out: Path, *, formats: Sequence[st
         )
     out.mkdir(parents=True, exist_ok=True)
     provenance = _provenance(data, stored)
-    rows, picture = spec.table(data), spec.draw(data)
+    rows, picture = spec.table(data), _settled(spec.draw(data))
     files = [
         _whole(out / f"{spec.name}.csv", lambda path: rows.to_csv(path, index=False, float_format="%.9g"))
     ]
@@ -90,6 +90,20 @@ def _provenance(data: xr.Dataset, stored: Path) -> str:
     digest = hashlib.sha256(stored.read_bytes()).hexdigest()
     attrs = {key: value for key, value in data.attrs.items() if key not in ("caption", "title")}
     return json.dumps({**attrs, "data_file": stored.name, "data_sha256": digest}, ensure_ascii=True)
+
+
+def _settled(picture: Picture) -> Picture:
+    """Lay a picture out once, and round where its panels lie.
+
+    The solver's last digits vary from run to run, and the parts of an SVG bear names made of them.
+    """
+    with style():
+        picture.draw_without_rendering()
+    picture.set_layout_engine("none")
+    for ax in picture.axes:
+        left, bottom, width, height = ax.get_position().bounds
+        ax.set_position((round(left, 6), round(bottom, 6), round(width, 6), round(height, 6)))
+    return picture
 
 
 def _whole(path: Path, write: Callable[[Path], None]) -> Path:
