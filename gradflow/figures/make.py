@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import xarray as xr
+from matplotlib import rcParams
 from matplotlib.figure import Figure as Picture
 
 from gradflow.figures.registry import Claim, Config, FigureSpec, Progress, silent
@@ -98,6 +99,7 @@ def _settled(picture: Picture) -> Picture:
     The solver's last digits vary from run to run, and the parts of an SVG bear names made of them.
     """
     with style():
+        picture.set_dpi(rcParams["savefig.dpi"])  # widths of letters depend on it
         picture.draw_without_rendering()
     picture.set_layout_engine("none")
     for ax in picture.axes:
