@@ -14,9 +14,13 @@ fourth moments, from the same start). What the windows have beyond that is memor
 
 once h exceeds the time over which steps remember. It is a Rayleigh quotient: what the steps do together, to
 first order in Λ and G. The logarithm is averaged, not y: what goes up and down for long together is no
-growth. As log y scatters with the sum of the log x of its window, whose mean is known from all steps,
+growth. As log y scatters with the sum of the log x of its window, whose mean is cheap,
 
-    E log y_b − E log y_h = (b − h) E log x + E[log y_b − log y_h − Σ log x]
+    E log y_b − E log y_h = E Σ log x + E[log y_b − log y_h − Σ log x],    Σ over the later b − h steps back,
+
+the first over all windows there are, the second over those that are drawn. Both weigh a window by where it
+is as the slope of a straight line through a curve weighs its increments, 6 u (1 − u) at the share u of its
+length: a rate is fitted so, and the first steps of a sequence, which no current has reached, hardly count.
 """
 
 from collections.abc import Mapping
@@ -73,7 +77,10 @@ def memory(
         )
     log_x = np.log(x)
     random = np.random.default_rng(seed)
-    starts = random.integers(steps - 1, last, windows)
+    places = np.arange(steps - 1, last)
+    chance = (places - steps + 2.0) * (last - places)
+    chance /= chance.sum()
+    starts = random.choice(places, windows, p=chance)
     samples = random.integers(0, layer.a.shape[1], windows)
     frame = Frame(gated(layer, end), taps, state, steps)
     half, found = steps // 2, np.empty(windows)
@@ -83,7 +90,9 @@ def memory(
         found[k] = log_y[1] - log_y[0] - log_x[back, b][half:].sum()
     span = steps - half
     error = found.std(ddof=1) / np.sqrt(windows) if windows > 1 else np.nan
-    shift = 0.5 * (log_x.mean() + found.mean() / span) + (gap[steps] - gap[half]) / span
+    every = np.cumsum(np.pad(log_x, ((1, 0), (0, 0))), axis=0)
+    alone = chance @ (every[span : last - half + 1] - every[: last - steps + 1]).mean(axis=1)
+    shift = (0.5 * (alone + found.mean()) + gap[steps] - gap[half]) / span
     return Memory(float(shift), float(0.5 * error / span))
 
 

@@ -182,9 +182,9 @@ class Step:
         self.constant = float(np.sum(rest * shifted)), twice(rest, shifted)
         self.Um, self.Wm = U @ m.T, W @ m.T
         self.linear = np.sum(m * U, axis=1), np.sum(m * W, axis=1)
-        across = rest @ shifted @ m.T
+        across = rest @ (shifted @ m.T)
         self.across = np.sum(U * across.T, axis=1), np.sum(W * across.T, axis=1)
-        self.mKm = m @ shifted @ m.T
+        self.mKm = m @ (shifted @ m.T)
         self.UU, self.UW, self.WW = U @ rest @ U.T, U @ rest @ W.T, W @ rest @ W.T
 
     def __call__(
