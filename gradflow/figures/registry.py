@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from gradflow.progress import Progress as Progress
 from gradflow.progress import silent as silent
 
-MODULES = ("decay_curves", "decay_rate")
+MODULES = ("decay_curves", "decay_rate", "relatives")
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
 
