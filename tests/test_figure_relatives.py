@@ -90,6 +90,13 @@ def test_the_picture_shows_the_data(data):
     assert {text.get_text() for text in ax.texts} >= set(map(str, data.network.values))
 
 
+def test_the_conventions_of_the_spiking_layers_are_kept(data):
+    kept = {name: data.attrs[name] for name in ("neuron", "surrogate", "reset", "recurrence", "network_seed")}
+    assert kept["recurrence"] == "vanilla,skip:5"
+    assert (kept["neuron"].lower(), kept["network_seed"]) == ("lif", "0,1")
+    assert "torch" in data.attrs["versions"]
+
+
 def test_rows_and_files(made, data):
     assert [path.suffix for path in made.files] == [".nc", ".csv", ".png", ".pdf", ".svg"]
     assert len(table(data)) == data.sizes["network"] * data.sizes["lag"]

@@ -46,7 +46,8 @@ def compute(config: RelativesConfig, progress: Progress = silent) -> xr.Dataset:
     Returns:
         A Dataset over network, seed, sample and lag: log-norms in nats of ∂u[T]/∂u[t] for spiking layers and
         of ∂h[T]/∂h[t] for the others (of the state (h, k) for the LSTM), each less its value at lag 0 (½ log
-        of the state's size); their band and rate, and the path lengths of each wiring over all lags.
+        of the state's size); their band and rate, and the path lengths of each wiring over all lags. The
+        conventions among its attributes are those of the spiking layers.
 
     Raises:
         ValueError: for more samples than the task has training examples, or a pool that leaves one step.
@@ -59,7 +60,10 @@ def compute(config: RelativesConfig, progress: Progress = silent) -> xr.Dataset:
             progress(done, len(names) * config.seeds, name)
             parts[name].append(relative(found))
     progress(len(names) * config.seeds, len(names) * config.seeds, "fit")
-    data = xr.concat([curve_of(over_seeds(found)) for found in parts.values()], dim="network")
+    curves = {name: curve_of(over_seeds(found)) for name, found in parts.items()}
+    data = xr.concat(curves.values(), dim="network", combine_attrs="drop")
+    spiking = [curves[spiking_word(span)].isel(lag=0) for span in config.spans]
+    conventions = xr.concat(spiking, dim="network", combine_attrs="drop_conflicts").attrs
     data = data.assign_coords(network=names, seed=np.arange(config.seeds))
     wiring = [[1]] * len(MODULES) + [sorted({1, span}) for span in config.spans]
     cycle = task.steps - 1
@@ -67,7 +71,9 @@ def compute(config: RelativesConfig, progress: Progress = silent) -> xr.Dataset:
     lengths = [mean_recurrent_length(edges, cycle) for edges in wiring]
     data["mean_recurrent_length"] = ("network", lengths, {"units": "edges", "cycle": cycle})
     told = {"kind": "figure relatives", "figure": "relatives", "loss_placement": "none"}
-    return data.assign_attrs({**settings(config), **told, "decay": config.decay, "cycle": cycle})
+    return data.assign_attrs(
+        {**conventions, **settings(config), **told, "decay": config.decay, "cycle": cycle}
+    )
 
 
 def runs(config: RelativesConfig, task: Task) -> Iterator[tuple[str, Transition]]:
@@ -117,7 +123,8 @@ def curve_of(products: xr.Dataset) -> xr.Dataset:
             "log_frobenius": products.log_frobenius.assign_attrs(units="nats"),
             **{name: band[name] for name in ("centre", "low", "high", "envelope")},
             **{name: fit[name] for name in ("rate", "rate_low", "rate_high", "horizon")},
-        }
+        },
+        attrs=fit.attrs,
     ).reset_coords(drop=True)
 
 
