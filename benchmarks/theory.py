@@ -1,109 +1,136 @@
-"""Measured rates of decay against those that every rung of the theory predicts, as a Markdown table.
+"""Measured rates of decay against those that every rung of the theory predicts, as a table.
 
-    OMP_NUM_THREADS=1 python benchmarks/theory.py --quick    one choice at a time around the default network
-    OMP_NUM_THREADS=1 python benchmarks/theory.py            every combination: hours
+    python benchmarks/theory.py --quick    one choice at a time around the default network: 54 rows, 6 minutes
+    python benchmarks/theory.py            every combination, and before and after training: half an hour
 
-One recurrent layer on permuted digits; the loss plays no part. Measured: the rate of `fit_decay` over
-samples, with its 95 % interval. Predicted: each rung's rate, and how far it is from the measured one (−5 %:
-the theory decays too slowly). Bold: the last rung is further off than 3 % up to span 8, or 5 % beyond.
-Shuffled: measured with the same factors, their steps in random order. From there to the last rung is the gap
-between average and typical product; from there to measured, the memory of a and φ in time. Matrices are
-small: more threads only wait for each other.
+One recurrent layer on permuted digits. Measured: the rate of `fit_decay` over samples, with its 95 %
+interval. Predicted: the rate of each rung. Rows are kept in --out as they are done, and those that are
+there already are not done again; `theory_report.py` makes the Markdown of them. One core: matrices are
+small, threads only wait.
 """
 
 import argparse
+import csv
 import itertools
 import shlex
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
+import torch
+from theory_report import FIELDS, off, report
+from threadpoolctl import threadpool_limits
 
 import gradflow as gf
-from gradflow.theory import bound, mean_square, transfer_operator, variance_propagation
+from gradflow.theory import (
+    bound,
+    crossing_span,
+    mean_square,
+    second_moments,
+    transfer_operator,
+    typical_product,
+    variance_propagation,
+)
 
 SURROGATES = {"triangle": gf.Triangle, "rectangle": gf.Rectangle, "exponential": gf.Exponential}
-RUNGS = ("bound", "mean square", "variance propagation", "transfer operator")
-NEAR, WIDE = 0.03, 0.05
-"""Largest error of the last rung up to span 8, and beyond."""
+WINDOWS = {1: (24, 120), 2: (24, 120), 4: (24, 120), 8: (32, 60), 16: (32, 40), 32: (64, 20)}
+"""Steps in a window, and windows, by span: slopes are read over whole spans."""
+WIDEST = 8
+"""Spans beyond cost λ² and more: there the typical product is computed where the average one is off."""
+TRAINED = [(0.5, 1), (0.5, 4), (0.5, 16), (0.9, 4)]
+UPDATES, BATCH, LEARNING_RATE = 150, 64, 2e-3
 
 
-class Choice(NamedTuple):
-    """What a row is measured for."""
+class Cell(NamedTuple):
+    """What a row is measured for; `updates` of training went before."""
 
+    updates: int
     decay: float
     surrogate: str
-    reset: gf.Reset
+    reset: str
     detached: bool
-
-    def text(self) -> str:
-        """Return the choice as the first cells of a row."""
-        return (
-            f"{self.decay:g} | {self.surrogate} | {self.reset.value}, {'de' if self.detached else 'at'}tached"
-        )
-
-
-class Row(NamedTuple):
-    """One row: the measured rate with its interval, and the rungs' rates, in nats per step."""
-
-    choice: Choice
     span: int
-    rate: float
-    low: float
-    high: float
-    shuffled: float
-    predicted: tuple[float, ...]
 
-    def error(self, rung: int) -> float:
-        """Return predicted / measured − 1."""
-        return self.predicted[rung] / self.rate - 1.0
-
-    @property
-    def off(self) -> bool:
-        """Return whether the last rung is further off than it should be."""
-        return not abs(self.error(-1)) <= (NEAR if self.span <= 8 else WIDE)
-
-    def text(self) -> str:
-        """Return the row in Markdown."""
-        cells = [f"{rate:+.4f} ({100 * self.error(k):+.1f} %)" for k, rate in enumerate(self.predicted)]
-        cells[-1] = f"**{cells[-1]}**" if self.off else cells[-1]
-        measured = f"{self.rate:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
-        shuffled = f"{self.shuffled:+.4f} ({100 * (self.shuffled / self.rate - 1.0):+.1f} %)"
-        return f"| {self.choice.text()} | {self.span} | {measured} | {shuffled} | " + " | ".join(cells) + " |"
+    def key(self) -> tuple[str, ...]:
+        """Return the cell as a CSV file holds it."""
+        return tuple(str(value) for value in self)
 
 
-def choices(quick: bool, decays: list[float]) -> Iterator[Choice]:
-    """Yield every combination, or those that differ from the default in one choice at most."""
-    default = Choice(0.5, "triangle", gf.Reset.SOFT, False)
-    for made in itertools.starmap(Choice, itertools.product(decays, SURROGATES, gf.Reset, (False, True))):
-        same_reset = (made.reset, made.detached) == (default.reset, default.detached)
-        equal = (made.decay == default.decay, made.surrogate == default.surrogate, same_reset)
+def cells(quick: bool, spans: list[int], decays: list[float]) -> Iterator[Cell]:
+    """Yield every combination, or those that differ from the default in one choice; then the trained."""
+    default = (0.5, "triangle", "soft", False)
+    for choice in itertools.product(decays, SURROGATES, ("soft", "hard"), (False, True)):
+        equal = (choice[0] == default[0], choice[1] == default[1], choice[2:] == default[2:])
         if not quick or sum(equal) >= 2:
-            yield made
+            yield from (Cell(0, *choice, span) for span in spans)
+    if not quick:
+        yield from (Cell(UPDATES, decay, "triangle", "soft", False, span) for decay, span in TRAINED)
 
 
-def row(task: gf.Task, choice: Choice, span: int, hidden: int, samples: int, seed: int) -> Row:
-    """Run one network, measure its rate and predict it."""
+def network(task: gf.Task, cell: Cell, hidden: int, seed: int) -> gf.RecurrentSNN:
+    """Return the cell's network, trained if it is to be."""
     neuron = gf.LIF(
-        decay=choice.decay,
-        surrogate=SURROGATES[choice.surrogate](),
-        reset=choice.reset,
-        detach_reset=choice.detached,
+        decay=cell.decay,
+        surrogate=SURROGATES[cell.surrogate](),
+        reset=gf.Reset(cell.reset),
+        detach_reset=cell.detached,
     )
-    recurrence = gf.Vanilla() if span == 1 else gf.Skip(span)
+    recurrence = gf.Vanilla() if cell.span == 1 else gf.Skip(cell.span)
     net = gf.RecurrentSNN(task, hidden=hidden, recurrence=recurrence, neuron=neuron, seed=seed)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE)
+    for update in range(cell.updates):
+        batch = task.sample(BATCH, seed=1000 + update)
+        loss = torch.nn.functional.cross_entropy(net(batch.inputs).logits, batch.targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return net
+
+
+def accuracy(net: gf.RecurrentSNN, task: gf.Task) -> float:
+    """Return the share of 256 validation digits that are read correctly."""
+    batch = task.sample(256, split=gf.Split.VALIDATION)
+    with torch.no_grad():
+        return float((net(batch.inputs).logits.argmax(dim=1) == batch.targets).double().mean())
+
+
+def measure(task: gf.Task, cell: Cell, hidden: int, samples: int, seed: int) -> dict[str, object]:
+    """Run one network, measure its rate, predict it, and where the prediction is off, find out why."""
+    net = network(task, cell, hidden, seed)
     found = gf.local_jacobians(net, task.sample(samples, seed=seed))
+    layer = found.layers[0]
     prod = gf.jacobian_products(found, norms=("frobenius",))
     fit = gf.fit_decay(prod)
-    theories: list[xr.Dataset] = [bound(prod), mean_square(prod), variance_propagation(found)]
-    theories.append(transfer_operator(found))
-    predicted = tuple(float(theory.rate.mean()) for theory in theories)
-    measured = (float(fit[name].item()) for name in ("rate", "rate_low", "rate_high"))
-    mixed = gf.Transition((shuffled(found.layers[0], seed),))
-    alone = gf.fit_decay(gf.jacobian_products(mixed, norms=("frobenius",))).rate.item()
-    return Row(choice, span, *measured, float(alone), predicted)
+    row: dict[str, object] = dict(cell._asdict()) | {"hidden": hidden, "samples": samples, "seed": seed}
+    row |= {name: float(fit[name].item()) for name in ("rate", "rate_low", "rate_high")}
+    row["bound"] = float(bound(prod).rate.mean())
+    row["mean_square"] = float(mean_square(prod).rate.mean())
+    row["variance_propagation"] = float(variance_propagation(found).rate.mean())
+    if cell.span > WIDEST:
+        row["transfer_operator"] = float(transfer_operator(found).rate.item())
+    if cell.span <= WIDEST or off(row):
+        steps, count = WINDOWS.get(cell.span, (2 * cell.span, 20))
+        theory = typical_product(found, window=steps, windows=count)
+        row["transfer_operator"] = float(theory.rate_average.item())
+        row |= {
+            "typical_product": float(theory.rate.item()),
+            "windows_error": float(theory.rate_error.item()),
+        }
+        row |= {name: float(theory[name].item()) for name in ("memory", "scatter")}
+    window = layer.phi > 0.0
+    row |= {"in_window": float(window.mean()), "steps_without": float((~window.any(axis=2)).mean())}
+    row["silent"] = float((~window.any(axis=0)).mean())
+    if cell.updates:
+        row["accuracy"] = accuracy(net, task)
+    if off(row):
+        mixed = gf.Transition((shuffled(layer, seed),))
+        row["shuffled"] = float(gf.fit_decay(gf.jacobian_products(mixed, norms=("frobenius",))).rate.item())
+    if cell.span == 8 and (cell.surrogate, cell.reset, cell.detached) == ("triangle", "soft", False):
+        row["crossing"] = crossing_span(second_moments(layer), layer.V, cell.decay).span
+    return row
 
 
 def shuffled(layer: gf.LayerTransition, seed: int) -> gf.LayerTransition:
@@ -113,44 +140,51 @@ def shuffled(layer: gf.LayerTransition, seed: int) -> gf.LayerTransition:
     return gf.LayerTransition(a, phi, layer.V, layer.spans, layer.weights)
 
 
+def done(path: Path, settings: tuple[int, int, int]) -> dict[tuple[str, ...], dict[str, str]]:
+    """Return the rows of a file that were measured with the same settings, by cell."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    same = [row for row in rows if (row["hidden"], row["samples"], row["seed"]) == tuple(map(str, settings))]
+    return {tuple(row[name] for name in Cell._fields): row for row in same}
+
+
 def main() -> None:
-    """Print the table, row by row, and a summary of the last rung."""
+    """Measure what is missing, row by row, and write the report."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="one choice at a time around the default network"
-    )
+    parser.add_argument("--quick", action="store_true", help="one choice at a time around the default")
     parser.add_argument("--spans", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--decays", type=float, nargs="+", default=[0.3, 0.5, 0.9])
     parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/theory.csv"), help="rows; .md beside it")
     args = parser.parse_args()
-    task = gf.tasks.psmnist()
-    command = shlex.join(["OMP_NUM_THREADS=1", "python", "benchmarks/theory.py", *sys.argv[1:]])
-    print(f"""# Measured and predicted rates
-
-Command: `{command}`. {args.hidden} neurons, {args.samples} samples of permuted digits, network and
-sample seed {args.seed}; nats per step. In brackets after a rate: predicted / measured − 1. Bold: the last
-rung is further off than {NEAR:.0%} up to span 8, or {WIDE:.0%} beyond. Shuffled: measured with the same
-factors, steps in random order; it has no memory in time, as the last rung assumes.
-""")
-    print("| α | surrogate | reset | λ | measured [95 %] | shuffled | " + " | ".join(RUNGS) + " |")
-    print("|---" * (6 + len(RUNGS)) + "|", flush=True)
-    rows = []
-    for choice, span in itertools.product(choices(args.quick, args.decays), args.spans):
-        rows.append(row(task, choice, span, args.hidden, args.samples, args.seed))
-        print(rows[-1].text(), flush=True)
-    print(f"\n{RUNGS[-1].capitalize()}: {sum(r.off for r in rows)} of {len(rows)} rows off.")
-    for name, part in (
-        ("8", [r for r in rows if r.span <= 8]),
-        ("32", [r for r in rows if 8 < r.span <= 32]),
-    ):
-        if part:
-            errors = sorted(abs(r.error(-1)) for r in part)
-            middle = errors[len(errors) // 2]
-            print(f"spans to {name}: largest error {errors[-1]:.1%}, median {middle:.1%}.")
+    task, settings = gf.tasks.psmnist(), (args.hidden, args.samples, args.seed)
+    wanted, kept = list(cells(args.quick, args.spans, args.decays)), done(args.out, settings)
+    torch.set_num_threads(1)
+    with threadpool_limits(1), args.out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if not args.out.stat().st_size:
+            writer.writeheader()
+        for number, cell in enumerate(wanted, 1):
+            if cell.key() in kept:
+                continue
+            begun = time.process_time()
+            row = measure(task, cell, *settings)
+            row["seconds"] = time.process_time() - begun
+            kept[cell.key()] = {
+                name: f"{value:.6g}" if isinstance(value, float) else str(value)
+                for name, value in row.items()
+            }
+            writer.writerow(kept[cell.key()])
+            file.flush()
+            print(f"{number}/{len(wanted)} {cell}: {row['rate']:.4f}, {row['seconds']:.0f} s", flush=True)
+    command = shlex.join(["python", "benchmarks/theory.py", *sys.argv[1:]])
+    args.out.with_suffix(".md").write_text(report([kept[cell.key()] for cell in wanted], command))
 
 
 if __name__ == "__main__":
