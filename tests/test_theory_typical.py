@@ -111,6 +111,23 @@ def test_scalars_scatter_as_their_logs_do():
     assert_close(found.average_rate - found.variance, -0.5, atol=0.003, why="two standard errors of the mean")
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_where_all_rows_become_parallel_only_their_size_scatters(seed):
+    # one neuron outlives the others, whose V is all but nothing: log-norms scatter as its own factors do
+    random = np.random.default_rng(2)
+    a = random.uniform(0.3, 0.5, size=(2001, 1, 4))
+    a[..., 0] = np.exp(0.1 * random.normal(size=(2001, 1)) - 0.1)
+    layer = LayerTransition(a, 0.05 * np.ones_like(a), 0.02 * random.normal(size=(4, 4)), (2,), (1.0,))
+    found = spread(layer, {2: 1.0}, seed=seed)
+    assert found.overlap > 0.999
+    plus, minus = found.growth
+    assert minus <= plus
+    slope = np.diff(found.gap(200))[-1]
+    assert_close(
+        slope, 0.01, rtol=0.1, why="the variance of 2,000 logs is known to 3 %, their fourth moments less"
+    )
+
+
 def test_spread_in_closed_form():
     # independent Gaussian matrices of variance 1/H: w = 1/H, q₁ = 1 + 2/H², q₂ = (2 + 1/H)/H, and exactly
     # E ‖X v‖⁴ = (1 + 2/H) (E ‖X v‖²)²

@@ -80,7 +80,7 @@ def steady_state(
         log_mu += change
         changes.append(abs(0.5 * change))
     right = joined_right(C, np.exp(log_mu))
-    left = left_state(moments, V, taps, np.exp(log_mu), sweeps=len(changes))
+    left = left_state(moments, V, taps, np.exp(log_mu), tolerance, max_sweeps)
     return SteadyState(right, left / np.sum(left * right), log_mu)
 
 
@@ -95,12 +95,16 @@ def joined_right(C: Blocks, mu: float) -> State:
     return G.reshape(depth * n, depth * n)
 
 
-def left_state(moments: Moments, V: Matrix, taps: Mapping[int, float], mu: float, sweeps: int) -> State:
-    """Return Λ after so many sweeps of its equations."""
+def left_state(
+    moments: Moments, V: Matrix, taps: Mapping[int, float], mu: float, tolerance: float, max_sweeps: int
+) -> State:
+    """Return Λ by sweeps of its equations, until its growth a sweep changes no more, as for G."""
     V = V if moments.gate is None else moments.gate[:, None] * V
     L, Y = np.eye(len(V)), np.zeros((max(taps), *V.shape))
     pairs = [(d, e, p * q) for d, p in taps.items() for e, q in taps.items()]
-    for _ in range(sweeps):
+    changes: list[float] = []
+    before = 1.0
+    while len(changes) < max_sweeps and not settled(changes, tolerance):
         W = weighted(L, Y, moments)
         first = {
             d: moments.a_phi * L if d == 1 else moments.a[:, None] * Y[d - 1] for d in range(1, len(Y) + 1)
@@ -113,6 +117,8 @@ def left_state(moments: Moments, V: Matrix, taps: Mapping[int, float], mu: float
         L = moments.a_a * L + Q + Q.T + V @ sum(w * between(W, d - 1, e - 1, mu) for d, e, w in pairs) @ V.T
         size = np.trace(L)
         L, Y[1:] = L / size, np.reshape(reached, (-1, *V.shape)) / size
+        changes.append(abs(0.5 * float(np.log(size / before))))
+        before = size
     return joined_left(L, Y, weighted(L, Y, moments), V, taps, mu)
 
 

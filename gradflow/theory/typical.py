@@ -11,8 +11,8 @@ of Λ,
     (1 + w B) (d, x)' = (q₁ + q₂ B) (d, x),    B = [[0, 2], [1, 1]],    w = tr(ΛGΛG)
     q₁ = E (tr M_t G)² / μ²,    q₂ = E tr(M_t G M_t G) / μ²
 
-B has the eigenvalues 2 and −1, hence r₊ = (q₁ + 2 q₂) / (1 + 2 w), r₋ = (q₁ − q₂) / (1 − w), and from
-P(T,T) = 1,
+B has the eigenvalues 2 and −1, hence r₊ = (q₁ + 2 q₂) / (1 + 2 w), r₋ = (q₁ − q₂) / (1 − w) ≤ r₊ (else
+the sum of (v_r · v_r')² over rows would become negative), and from P(T,T) = 1,
 
     E ‖P‖⁴ / (E ‖P‖²)² = ⅓ (1 + 2 w) r₊ⁿ + ⅔ (1 − w) r₋ⁿ,      E log ‖P‖ = ½ log E ‖P‖² − ¼ log of this.
 
@@ -57,8 +57,8 @@ class Spread:
         """Return r₊ and r₋."""
         w = self.overlap
         apart = 1.0 - w
-        minus = (self.direct - self.exchange) / apart if apart > SMALL else 1.0
-        return (self.direct + 2.0 * self.exchange) / (1.0 + 2.0 * w), minus
+        plus = (self.direct + 2.0 * self.exchange) / (1.0 + 2.0 * w)
+        return plus, min((self.direct - self.exchange) / apart, plus) if apart > SMALL else plus
 
     @property
     def variance(self) -> float:
@@ -103,10 +103,11 @@ def spread(
     samples = random.integers(0, layer.a.shape[1], draws)
     found = np.array([step(layer.a[t, b], layer.phi[t, b]) for t, b in zip(times, samples, strict=True)])
     one, two = found.T
-    # μ² as these draws see it: their common error cancels
+    direct = float((one_step(layer, taps or {1: 0.0}, state, end=end) ** 2).mean())
     return Spread(
-        direct=float((one_step(layer, taps or {1: 0.0}, state, end=end) ** 2).mean()),
-        exchange=float(two.mean() / one.mean() ** 2),
+        direct=direct,
+        # a ratio: what draws get wrong is common to both, and q₁ − q₂ is small where rows are parallel
+        exchange=direct * float(two.mean() / (one**2).mean()),
         overlap=twice(state.left, state.right),
         average_rate=0.5 * state.log_mu,
     )
