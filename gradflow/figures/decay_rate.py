@@ -4,6 +4,7 @@ Axes: decay span rung seed. A rate is in nats per step; negative is decay.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydantic import Field, field_validator
 
 from gradflow.analysis import fit_decay, student_interval
 from gradflow.figures.cells import (
+    AFFORDABLE,
     CellConfig,
     blas_threads,
     network,
@@ -22,12 +24,14 @@ from gradflow.figures.cells import (
     settings,
     task_of,
 )
-from gradflow.figures.decay_rate_claims import RUNGS, claims, summary, table
+from gradflow.figures.decay_rate_claims import OPERATOR, TYPICAL, claims, summary, table
 from gradflow.figures.decay_rate_picture import CAPTION, draw
 from gradflow.figures.registry import FigureSpec, Progress, silent
 from gradflow.jacobian import jacobian_products
-from gradflow.theory import bound, log_root, mean_square, variance_propagation
+from gradflow.theory import bound, log_root, mean_square, typical_product, variance_propagation
+from gradflow.theory.factors import acting
 from gradflow.theory.regimes import measured_crossing
+from gradflow.theory.typical import WINDOW, WINDOWS
 from gradflow.transition import Transition, local_jacobians
 
 NEURON_PATH = 0.05
@@ -41,12 +45,13 @@ class DecayRateConfig(CellConfig):
     """Options of the figure; the defaults draw the picture of the book. A panel for each decay.
 
     One sequence a network: networks differ more than sequences do, and the moments of several together are
-    those of none of them.
+    those of none of them. `typical`: with the typical product, which takes longer than all the rest.
     """
 
     spans: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     decay: tuple[float, ...] = Field(default=(0.3, 0.5, 0.9))
     samples: int = Field(default=1, ge=1)
+    typical: bool = True
 
     @field_validator("decay", mode="before")
     @classmethod
@@ -79,7 +84,7 @@ def compute(config: DecayRateConfig, progress: Progress = silent) -> xr.Dataset:
     theory: dict[Key, list[xr.DataArray]] = {key: [] for key in keys}
     with blas_threads(config):
         # the operator takes as long as the products: it runs while the next network is measured
-        for key, products, rates in overlapped(_measured(config, progress), _with_theory):
+        for key, products, rates in overlapped(_measured(config, progress), partial(_with_theory, config)):
             measured[key].append(products)
             theory[key].append(rates)
     cells = [rates_of(over_seeds(measured[key]), xr.concat(theory[key], dim="seed")) for key in keys]
@@ -113,12 +118,15 @@ def _measured(config: DecayRateConfig, progress: Progress) -> Iterator[tuple[Key
     progress(len(cells), len(cells), "fit")
 
 
-def _with_theory(cell: tuple[Key, xr.Dataset, Transition]) -> tuple[Key, xr.Dataset, xr.DataArray]:
+def _with_theory(
+    config: DecayRateConfig, cell: tuple[Key, xr.Dataset, Transition]
+) -> tuple[Key, xr.Dataset, xr.DataArray]:
     key, products, found = cell
-    return key, products[["log_frobenius", "p"]].isel(layer=0, drop=True), rungs(products, found)
+    rates = rungs(products, found, typical=config.typical)
+    return key, products[["log_frobenius", "p"]].isel(layer=0, drop=True), rates
 
 
-def rungs(products: xr.Dataset, found: Transition) -> xr.DataArray:
+def rungs(products: xr.Dataset, found: Transition, *, typical: bool) -> xr.DataArray:
     """Return the rate that each rung of the ladder predicts for one network, in nats per step."""
     # a span beyond the record never acts in it
     products = products.assign(p=products.p.where(products.span <= int(products.lag[-1]), 0.0))
@@ -127,9 +135,25 @@ def rungs(products: xr.Dataset, found: Transition) -> xr.DataArray:
         "characteristic root": mean_root(found, products),
         "mean square": mean_square(products).rate.mean(),
         "variance propagation": variance_propagation(found).rate.mean(),
-        "transfer operator": predicted(found).rate,
+        OPERATOR: predicted(found).rate,
     }
-    return xr.DataArray([float(rates[rung]) for rung in RUNGS], {"rung": list(RUNGS)}, ["rung"])
+    if typical:
+        rates[TYPICAL] = typical_rate(found)
+    return xr.DataArray([float(rate) for rate in rates.values()], {"rung": list(rates)}, ["rung"])
+
+
+def typical_rate(found: Transition) -> float:
+    """Return the rate of the typical product; NaN where its state, 16 λ² H² bytes, is not `AFFORDABLE`.
+
+    Windows are two spans long at least, and fewer the longer they are.
+    """
+    layer = only_layer(found)
+    depth = max(acting(layer, len(layer.a) - 1), default=1)
+    if 16 * (depth * layer.a.shape[2]) ** 2 > AFFORDABLE:
+        return float("nan")
+    window = min(max(WINDOW, 2 * depth), len(layer.a) - 1)
+    theory = typical_product(found, window=window, windows=max(min(2 * WINDOWS // depth, WINDOWS), 20))
+    return float(theory.rate.item())
 
 
 def mean_root(found: Transition, products: xr.Dataset) -> float:
@@ -156,13 +180,12 @@ def crossings(data: xr.Dataset) -> xr.Dataset:
     """Return the span at which neuron path and recurrent path decay equally fast.
 
     `crossing` (decay) is the mean over networks of what `measured_crossing` reads off their rates, with its
-    95 % interval; `crossing_predicted` the mean of what it reads off the transfer operator's. `recurrent`
+    95 % interval; `crossing_predicted` the mean of what it reads off those of the last rung. `recurrent`
     (decay, span): whether the measured rate is not within 5 % of log α. `recurrent_path_rate` (decay, span):
     −c/λ, c the geometric mean of λ |rate| over those that are not.
     """
     alone = data.neuron_path_rate
-    operator = data.predicted_seed.sel(rung="transfer operator", drop=True)
-    shown = {"measured": data.rate_seed, "predicted": operator}
+    shown = {"measured": data.rate_seed, "predicted": data.predicted_seed.isel(rung=-1, drop=True)}
     spans = [int(span) for span in data.span.values]
     found = {
         name: xr.apply_ufunc(
@@ -193,7 +216,7 @@ FIGURE = FigureSpec(
     title="Rate of decay against span, measured and by every rung of the theory",
     caption=CAPTION,
     config=DecayRateConfig,
-    quick={"seeds": 3, "spans": (1, 2, 4, 8, 16)},
+    quick={"seeds": 3, "spans": (1, 2, 4, 8, 16), "typical": False},
     full={"seeds": 30},
     compute=compute,
     draw=draw,

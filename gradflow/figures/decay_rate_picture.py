@@ -21,11 +21,12 @@ CAPTION = (
     "log α whatever the span (dotted), the recurrent path about as 1/λ (grey); the slower one is what is "
     "measured. They cross, in steps, at the diamond: where a power law through the two narrowest spans of "
     "the recurrent path meets log α, mean over networks and 95 % interval; predicted: the same read from "
-    "the transfer operator's rates. Below 1 the recurrent path wins at every span. Middle: how far each rung "
+    "the rates of the last rung. Below 1 the recurrent path wins at every span. Middle: how far each rung "
     "is from the measured rate; shaded, 5 %. Below: the bound, which no product ever exceeds, but which "
     "allows growth where it is positive. The characteristic root takes the mean factors, a = E a, b = E φ; "
     "mean square takes their mean squares; variance propagation each neuron's own, with V drawn anew at each "
-    "step; the transfer operator all second moments, with the one V there is."
+    "step; the transfer operator all second moments, with the one V there is: the rate of the average "
+    "product. The typical product adds what its log-norms scatter and what steps remember of each other."
 )
 BOUND = "bound"
 NEURON: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 1.4, "zorder": 2.6}
