@@ -3,6 +3,8 @@
 Axes: layer time sample.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -20,7 +22,7 @@ from gradflow.findings.layers import (
 )
 
 FITTED = ("rate", "rate_low", "rate_high", "half_life", "horizon")
-LOG10 = float(np.log10(np.e))
+LOG10 = math.log10(math.e)
 FED = (
     "the loss is placed on {placement}: it feeds every step directly, so norms along time are no decay. "
     "Record with --loss last, or --kind products"

@@ -1,5 +1,6 @@
 """Decay curves: log-norm of the Jacobian product against lag: line and band, and theory as broken lines."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from matplotlib.lines import Line2D
 from gradflow.analysis import curve_band
 from gradflow.plots.style import DASHES, DOTS, MARKERS, Colour, ordered_colours
 
-LOG10 = float(np.log10(np.e))
+LOG10 = math.log10(math.e)
 """Nats to powers of ten."""
 
 FINE, THIN, MEDIUM, THICK = 0.7, 0.8, 1.2, 1.9

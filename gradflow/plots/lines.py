@@ -3,6 +3,7 @@
 Colour tells curves apart on a screen, dashes in print; the order of both is that of the values.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from gradflow.plots.style import DASHES, Colour, ordered_colours
 
-LOG10 = float(np.log10(np.e))
+LOG10 = math.log10(math.e)
 """Nats to powers of ten."""
 BAND = 0.2
 """Opacity of a band: two that overlap can still be told apart."""
