@@ -5,6 +5,7 @@ Axes: time batch neuron.
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -178,13 +179,34 @@ def engine_word(engine: Engine, trace: LayerTrace) -> str:
     return trace.engine or getattr(engine, "__module__", type(engine).__name__).rpartition(".")[2]
 
 
+@dataclass(frozen=True)
+class MaskRows:
+    """Say that the sequences of a pass are some of a larger batch, and get the dropout masks of those.
+
+    Attributes:
+        generator: of the masks of the larger batch.
+        rows: which sequences of it they are. whole: how many it has.
+    """
+
+    generator: torch.Generator
+    rows: range
+    whole: int
+
+
+Masks: TypeAlias = torch.Generator | MaskRows
+"""What dropout masks are drawn from."""
+
+
 def sequence_mask(
-    like: Tensor, batch: int, neurons: int, dropout: float, generator: torch.Generator | None
+    like: Tensor, batch: int, neurons: int, dropout: float, masks: Masks | None
 ) -> Float[Tensor, "batch neuron"]:
     """Return a factor per sample and neuron, the same at every step: 0, or 1 / (1 − dropout)."""
-    where = like.device if generator is None else generator.device
+    if isinstance(masks, MaskRows):
+        every = sequence_mask(like, masks.whole, neurons, dropout, masks.generator)
+        return every[masks.rows.start :: masks.rows.step]
+    where = like.device if masks is None else masks.device
     # drawn in float32 whatever the dtype, so that both dtypes drop the same currents
-    draw = torch.rand((batch, neurons), dtype=torch.float32, device=where, generator=generator)
+    draw = torch.rand((batch, neurons), dtype=torch.float32, device=where, generator=masks)
     return (draw >= dropout).to(like) / (1.0 - dropout)
 
 

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from gradflow import seeds
 from gradflow.checkpointing import run_in_segments
 from gradflow.engine import Engine, automatic
-from gradflow.layer import LayerRun, RecurrentLayer, empty_linear, fill_linear, readout_of, sequence_mask
+from gradflow.layer import (
+    LayerRun,
+    Masks,
+    RecurrentLayer,
+    empty_linear,
+    fill_linear,
+    readout_of,
+    sequence_mask,
+)
 from gradflow.neurons import LIF, Neuron
 from gradflow.norms import BatchNormParameters, Norm
 from gradflow.readout import Readout, ReadoutLike
@@ -141,7 +149,7 @@ class RecurrentSNN(nn.Module):
         span_mode: SpanMode | None = None,
         readout: ReadoutLike | None = None,
         engine: Engine = automatic,
-        generator: torch.Generator | None = None,
+        generator: Masks | None = None,
         track_drive: bool = False,
         checkpoint: int | None = None,
     ) -> Run:
@@ -154,7 +162,7 @@ class RecurrentSNN(nn.Module):
             readout: instead of the network's own.
             engine: what runs a layer (default: the fused engine wherever it applies).
             generator: of the dropout masks (default: torch's global one). One on the CPU gives the same masks
-                on every device and in both dtypes.
+                on every device and in both dtypes; `MaskRows` those of some sequences of a larger batch.
             checkpoint: keep only every so many steps what the next segment needs, and compute the rest again
                 in the backward pass: same gradients for less memory and one more forward pass. The layers of
                 the run are then empty (no time steps).
@@ -188,7 +196,7 @@ class RecurrentSNN(nn.Module):
         logits = Readout(readout or self.readout).logits(outputs)
         return Run(logits, outputs, tuple(runs), mode, " | ".join(dict.fromkeys(run.engine for run in runs)))
 
-    def dropout_masks(self, x: Inputs, generator: torch.Generator | None) -> list[Tensor | None]:
+    def dropout_masks(self, x: Inputs, generator: Masks | None) -> list[Tensor | None]:
         """Draw the dropout masks of all layers, or none outside training."""
         if not self.training or self.dropout == 0.0:
             return [None] * len(self.hidden)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -66,6 +67,15 @@ class NormStatistics:
     variance: Float[Tensor, " neuron"]
 
 
+class Moments(NamedTuple):
+    """Mean per neuron, currents less it, their variance (not unbiased), and over how many terms."""
+
+    mean: Float[Tensor, " neuron"]
+    centred: Sequence
+    variance: Float[Tensor, " neuron"]
+    terms: int
+
+
 class NormParameters(nn.Module, ABC):
     """Owns the scale and shift of one layer."""
 
@@ -111,18 +121,21 @@ class BatchNormParameters(NormParameters):
         if not self.training:
             mean, variance = self.running_mean, self.running_variance
             return (current - mean) * (self.scale / torch.sqrt(variance + self.epsilon)) + self.shift, None
-        count = current.shape[0] * current.shape[1]
+        mean, centred, variance, count = self.moments(current)
         if count < 2:
             raise ValueError(
                 "BatchNorm in training needs at least two time steps or samples to take a variance over, "
                 "got one; use eval() or LayerNorm()"
             )
-        mean = current.mean(dim=(0, 1))
-        centred = current - mean
-        variance = centred.square().mean(dim=(0, 1))
         normed = centred * (self.scale / torch.sqrt(variance + self.epsilon)) + self.shift
         unbiased = variance.detach() * (count / (count - 1))
         return normed, NormStatistics(mean.detach(), unbiased)
+
+    def moments(self, current: Sequence) -> Moments:
+        """Return mean, centred currents and variance over the steps and samples of the batch."""
+        mean = current.mean(dim=(0, 1))
+        centred = current - mean
+        return Moments(mean, centred, centred.square().mean(dim=(0, 1)), current.shape[0] * current.shape[1])
 
     @torch.no_grad()
     def update(self, statistics: NormStatistics) -> None:

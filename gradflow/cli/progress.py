@@ -23,9 +23,9 @@ PATIENCE = 2.0
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Report]:
+def progress_bar(title: str, *, shown: bool = True) -> Iterator[Report]:
     """Yield a function (done, total, what) whose reports a bar shows once two seconds have passed."""
-    if not sys.stderr.isatty():
+    if not shown or not sys.stderr.isatty():
         yield silent
         return
     bar = Progress(

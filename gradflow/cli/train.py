@@ -46,6 +46,9 @@ def train(
     What is said later goes before what is said earlier: preset, then --config, then options, then --set.
 
     Example: gradflow train psmnist --recurrence skip:8 --preset quick --out run
+
+    Several processes train one network as one would: torchrun --nproc-per-node 2 -m gradflow train psmnist,
+    or accelerate launch --multi_gpu --num_processes 2 -m gradflow train psmnist (without a GPU too).
     """
     options: dict[str, dict[str, Any]] = {
         "task": {"name": task, "folder": None if data is None else str(data)},
@@ -60,11 +63,22 @@ def train(
         {part: keys for part, keys in given.items() if keys}, preset, config, settings, out, resume
     )
     from gradflow.cli.progress import progress_bar
+    from gradflow.train import DivergedError
     from gradflow.train import train as run
+    from gradflow.train.processes import is_main, leave_processes
 
     folder = out or RUNS / _name(chosen)
-    with progress_bar("train") as progress:
-        summary = run(chosen, folder, resume=resume, progress=progress)
+    try:
+        with progress_bar("train", shown=is_main()) as progress:
+            summary = run(chosen, folder, resume=resume, progress=progress)
+    except DivergedError:
+        # it diverges in all processes alike, and one says so
+        if is_main():
+            raise
+        raise typer.Exit(1) from None
+    leave_processes()
+    if not is_main():
+        return
     if as_json:
         typer.echo(summary.as_json())
         return

@@ -13,20 +13,24 @@ from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
+import torch
+
 from gradflow.progress import Progress, silent
 from gradflow.storage import save
-from gradflow.tasks import Batch, Split
+from gradflow.tasks import Split
 from gradflow.train import state
 from gradflow.train.build import set_rate
-from gradflow.train.checkpoint import CheckpointStore, read_checkpoint
+from gradflow.train.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
 from gradflow.train.config import TrainConfig
+from gradflow.train.devices import Share
 from gradflow.train.files import write_whole
 from gradflow.train.logs import EVENTS_NAME, LOG_NAME, Events, row_of, write_rows
 from gradflow.train.position import Best, Tally
+from gradflow.train.processes import choose_devices
 from gradflow.train.schedule import rate_of
 from gradflow.train.session import Session, require_same_run
 from gradflow.train.sources import CONFIG_NAME, read_toml, resolve, write_toml
-from gradflow.train.steps import DivergedError, evaluate, train_step
+from gradflow.train.steps import DivergedError, evaluate, learn
 from gradflow.train.summary import SUMMARY_NAME, Summary, summarise
 from gradflow.train.watch import look, read_watch, write_look
 
@@ -53,6 +57,9 @@ def train(
             as it is, and its summary returned.
         progress: told of every step.
 
+    Started by torchrun or accelerate in several processes, all of them train the one network together, and
+    each returns the summary; the first one writes.
+
     Raises:
         ValueError: for a configuration that makes no run, a folder with a run that is not to be resumed, or
             with another run (ForeignCheckpointError); where all checkpoints are damaged (CheckpointError).
@@ -67,18 +74,33 @@ def train(
         )
     folder = Path(out)
     store = CheckpointStore(folder / CHECKPOINTS_NAME, config.checkpoint.keep)
-    if not resume and ((folder / CONFIG_NAME).exists() or store.folder.exists()):
-        raise ValueError(f"{folder}: holds a run; go on with --resume, or choose another folder")
-    if (folder / CONFIG_NAME).exists():
-        require_same_run(config, stored_config(folder), str(folder))
-        if (folder / SUMMARY_NAME).exists():
-            return Summary.read(folder)
-    session = Session.start(config)
-    saved = store.read_latest() if resume else None
+    devices = choose_devices(config.training.device, getattr(torch, config.network.dtype))
+    finished = devices.from_main(lambda: _finished(config, folder, store, resume))
+    if finished is not None:
+        return finished
+    session = Session.start(config, devices)
+    saved = devices.from_main(lambda: _latest(config, store)) if resume else None
     if saved is not None:
-        require_same_run(config, resolve(tomllib.loads(saved.config)), str(store.folder))
         session.restore(saved)
     return _Run(session, folder, store, progress).whole()
+
+
+def _finished(config: TrainConfig, folder: Path, store: CheckpointStore, resume: bool) -> Summary | None:
+    """Return the summary of the run in a folder where it is finished; raise where it is not to be gone on."""
+    if not resume and ((folder / CONFIG_NAME).exists() or store.folder.exists()):
+        raise ValueError(f"{folder}: holds a run; go on with --resume, or choose another folder")
+    if not (folder / CONFIG_NAME).exists():
+        return None
+    require_same_run(config, stored_config(folder), str(folder))
+    return Summary.read(folder) if (folder / SUMMARY_NAME).exists() else None
+
+
+def _latest(config: TrainConfig, store: CheckpointStore) -> Checkpoint | None:
+    """Return the latest checkpoint of this run, if there is one."""
+    saved = store.read_latest()
+    if saved is not None:
+        require_same_run(config, resolve(tomllib.loads(saved.config)), str(store.folder))
+    return saved
 
 
 def stored_config(out: str | PathLike[str]) -> TrainConfig:
@@ -133,7 +155,7 @@ class _Run:
             while session.position.epoch < session.config.training.epochs:
                 self.epoch()
         except DivergedError as error:
-            last = self.store.paths()[-1]
+            last = session.devices.from_main(lambda: self.store.paths()[-1])
             raise DivergedError(f"{error}. The last good checkpoint is {last}") from None
         finally:
             self.events.close()
@@ -143,14 +165,15 @@ class _Run:
         """Go through the batches of an epoch that are left."""
         session, config = self.session, self.session.config
         set_rate(session.optimiser, rate_of(config.schedule, session.position.epoch, config.training.epochs))
-        batches = session.task.batches(
+        shares = session.devices.shares(
+            session.task,
             config.training.batch,
             seed=config.training.seed,
             epoch=session.position.epoch,
             start=session.position.batch,
         )
-        for batch in batches:
-            self.step(batch)
+        for share in shares:
+            self.step(share)
             at = session.position
             if at.batch == session.batches:
                 break
@@ -160,11 +183,11 @@ class _Run:
                 self.write_checkpoint()
         self.end_epoch()
 
-    def step(self, batch: Batch) -> None:
+    def step(self, share: Share) -> None:
         """Make one step and say so."""
         session, began = self.session, time.perf_counter()
-        loss, correct, norm = train_step(session, batch)
-        at, count = session.position, batch.inputs.shape[1]
+        loss, correct, norm = learn(session, share)
+        at, count = session.position, share.whole
         session.position = at._replace(
             step=at.step + 1,
             batch=at.batch + 1,
@@ -175,7 +198,8 @@ class _Run:
         epochs = session.config.training.epochs
         before = f", validation {at.history[-1]['validation_accuracy']:.1%}" if at.history else ""
         what = f"epoch {at.epoch + 1} of {epochs}, loss {session.position.tally.mean_loss:.3g}{before}"
-        self.progress(session.position.step, epochs * session.batches, what)
+        if self.main:
+            self.progress(session.position.step, epochs * session.batches, what)
 
     def end_epoch(self) -> None:
         """Validate, anneal, look at the gradient, remember the best, write."""
@@ -235,8 +259,11 @@ class _Run:
         session = self.session
         state.load_model(session.net, session.best)
         summary = summarise(session, self.folder, evaluate(session, Split.TEST))
-        if self.main:
-            if session.plan.every:
-                save(read_watch(self.folder / LOOKS_NAME), self.folder / GRADIENTS_NAME)
-            summary.write(self.folder)
+        return session.devices.from_main(lambda: self.write(summary))
+
+    def write(self, summary: Summary) -> Summary:
+        """Write what is written once all is done, and return the summary."""
+        if self.session.plan.every:
+            save(read_watch(self.folder / LOOKS_NAME), self.folder / GRADIENTS_NAME)
+        summary.write(self.folder)
         return summary

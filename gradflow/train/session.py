@@ -58,6 +58,7 @@ class Session:
         net = build_network(config.network, task)
         where = devices or OneDevice(config.training.device, net.dtype)
         model = where.place(net)
+        where.require_divisible(net, smallest_batch(len(task.train), config.training.batch))
         optimiser = build_optimiser(config.optimiser, net)
         session = cls(config, task, net, optimiser, where, model, WatchPlan(0, 0, None, 0.0), {})
         session.plan = session.plan_watch()
@@ -71,9 +72,10 @@ class Session:
 
     def plan_watch(self) -> WatchPlan:
         """Return when the gradient is watched, within the budget."""
+        # training is shared by the processes, a look is taken by one
         sizes = Sizes(
-            train=len(self.task.train),
-            validation=len(self.task.validation),
+            train=-(-len(self.task.train) // self.devices.processes),
+            validation=-(-len(self.task.validation) // self.devices.processes),
             steps=self.task.steps,
             inputs=self.task.inputs,
             hidden=self.net.hidden,
@@ -90,7 +92,7 @@ class Session:
     @torch.no_grad()
     def describe(self) -> dict[str, Any]:
         """Return the conventions of this network on this task in training, from a run of one sequence."""
-        batch = self.devices.share(self.task.sample(1))
+        batch = self.devices.put(self.task.sample(1))
         self.net.train()
         run = self.net(batch.inputs, generator=self.net.mask_generator())
         placement = self.task.objective.placement(self.net.readout)
@@ -121,6 +123,7 @@ class Session:
                 "optimiser": groups,
                 "conventions": self.conventions,
                 "threads": torch.get_num_threads(),
+                "processes": self.devices.processes,
             },
             config=write_toml(self.config),
         )
@@ -138,13 +141,25 @@ class Session:
         state.load_optimiser(self.optimiser, self.net, saved.optimiser)
         state.load_generators(saved.generators, saved.state["generators"])
         self.position, self.best = Position.from_json(saved.state["position"]), saved.best
-        threads = saved.state["threads"]
-        if threads != torch.get_num_threads():
-            log.warning(
-                "the checkpoint was written with %d threads, this process has %d: last digits may differ",
-                threads,
-                torch.get_num_threads(),
-            )
+        here = {"threads": torch.get_num_threads(), "processes": self.devices.processes}
+        for what, count in here.items():
+            before = saved.state.get(what, 1)
+            if before != count and self.devices.main:
+                log.warning(
+                    "the checkpoint was written with %d %s, now there are %d: last digits may differ",
+                    before,
+                    what,
+                    count,
+                )
+
+
+def smallest_batch(examples: int, batch: int) -> int:
+    """Return the size of the smallest batch of an epoch: the last.
+
+    >>> smallest_batch(1000, 300), smallest_batch(10, 300)
+    (100, 10)
+    """
+    return examples % batch or min(examples, batch)
 
 
 def require_same_run(config: TrainConfig, stored: TrainConfig, where: str) -> None:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from gradflow import seeds
+from gradflow.layer import MaskRows, Masks
 from gradflow.tasks import Batch, Split
+from gradflow.train.devices import Share
 from gradflow.train.position import Tally
 from gradflow.train.session import Session
 
@@ -16,6 +18,11 @@ class DivergedError(ArithmeticError):
 
 
 def train_step(session: Session, batch: Batch) -> tuple[float, float, float]:
+    """Make one step on a batch, as `learn` does on the share of it that falls to this process."""
+    return learn(session, session.devices.share(batch))
+
+
+def learn(session: Session, share: Share) -> tuple[float, float, float]:
     """Make one step on a batch: dropout, mean loss, gradient, clipping, the optimiser, running averages.
 
     Returns loss and right answers, summed over examples, and the norm of the gradient before clipping.
@@ -23,11 +30,10 @@ def train_step(session: Session, batch: Batch) -> tuple[float, float, float]:
     Raises DivergedError, before any parameter is moved, where the loss or its gradient is not finite or the
     loss exceeds that of the first step by the factor `training.explosion`.
     """
-    count = batch.inputs.shape[1]
+    own, count = share.batch, share.whole
     session.model.train()
-    own = session.devices.share(batch)
     try:
-        run = session.model(own.inputs, generator=dropout_generator(session))
+        run = session.model(own.inputs, generator=dropout_masks(session, share))
     except ValueError as error:
         # the engine refuses parameters that the step before has made infinite
         if all(torch.isfinite(parameter).all() for parameter in session.net.parameters()):
@@ -35,9 +41,9 @@ def train_step(session: Session, batch: Batch) -> tuple[float, float, float]:
         raise _diverged(session, f"parameters are no longer finite ({error})") from error
     losses = session.task.objective.losses(run, own.targets)
     session.optimiser.zero_grad(set_to_none=True)
-    session.devices.backward(losses.sum() / count)
+    session.devices.backward(losses.sum() * share.weight / count)
     correct = session.task.objective.correct(run, own.targets)
-    loss, right = session.devices.total([_sum(losses), _sum(correct)])
+    loss, right = session.devices.total([_sum(losses, share), _sum(correct, share)])
     gradients = [p.grad for p in session.net.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     _require_sound(session, loss / count, float(norm))
@@ -53,26 +59,29 @@ def evaluate(session: Session, split: Split) -> Tally:
     """Return the sums of loss and right answers over a split, in evaluation mode: hard spans, no dropout."""
     session.model.eval()
     tally = Tally()
-    for batch in session.task.batches(session.config.training.batch, split=split):
-        own = session.devices.share(batch)
-        run = session.model(own.inputs)
-        losses = session.task.objective.losses(run, own.targets)
-        correct = session.task.objective.correct(run, own.targets)
-        loss, right = session.devices.total([_sum(losses), _sum(correct)])
-        tally = tally.plus(loss, right, batch.inputs.shape[1])
+    for share in session.devices.shares(session.task, session.config.training.batch, split=split):
+        run = session.model(share.batch.inputs)
+        losses = session.task.objective.losses(run, share.batch.targets)
+        correct = session.task.objective.correct(run, share.batch.targets)
+        loss, right = session.devices.total([_sum(losses, share), _sum(correct, share)])
+        tally = tally.plus(loss, right, share.whole)
     return tally
 
 
-def dropout_generator(session: Session) -> torch.Generator:
-    """Return the generator of this step's dropout masks: a stream of (seed, epoch, batch), on the CPU."""
+def dropout_masks(session: Session, share: Share) -> Masks:
+    """Return what this step's dropout masks are drawn from: a stream of (seed, epoch, batch), on the CPU.
+
+    An example has the same mask whichever process computes it.
+    """
     at = session.position
     seed = seeds.derive(session.config.training.seed, "dropout", at.epoch, at.batch)
-    return torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    return generator if len(share.rows) == share.whole else MaskRows(generator, share.rows, share.whole)
 
 
-def _sum(values: Tensor) -> float:
+def _sum(values: Tensor, share: Share) -> float:
     """Sum in float64, so that thousands of examples lose no digits."""
-    return float(values.detach().double().sum())
+    return float(values.detach().double().sum()) * share.weight
 
 
 def _require_sound(session: Session, loss: float, norm: float) -> None:

@@ -24,6 +24,7 @@ class Summary:
         seconds, watch_seconds: for training and validation; for watching the gradient.
         watch_overhead: the latter over the former. watch_expected: what was planned.
         watch_note: what was given up to stay within the budget, or "".
+        processes: that trained together.
     """
 
     folder: str
@@ -43,6 +44,7 @@ class Summary:
     watch_overhead: float
     watch_expected: float
     watch_note: str
+    processes: int = 1
 
     def as_json(self) -> str:
         """Return the summary as JSON."""
@@ -77,7 +79,8 @@ class Summary:
         )
         return [
             f"{self.task}, {self.recurrence}: {self.parameters} parameters, {self.epochs} epochs, "
-            f"{self.steps} steps in {self.seconds:.1f} s",
+            f"{self.steps} steps in {self.seconds:.1f} s"
+            + (f" on {self.processes} processes" if self.processes > 1 else ""),
             f"validation {self.validation_accuracy:.2%} (loss {self.validation_loss:.4g}), best in epoch "
             f"{self.best_epoch}",
             f"test {self.test_accuracy:.2%} (loss {self.test_loss:.4g}) on {self.test_examples} examples",
@@ -107,4 +110,5 @@ def summarise(session: Session, folder: Path, test: Tally) -> Summary:
         watch_overhead=at.seconds.overhead,
         watch_expected=session.plan.expected,
         watch_note=session.plan.note,
+        processes=session.devices.processes,
     )
