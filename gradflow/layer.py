@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -83,10 +82,8 @@ class RecurrentLayer(nn.Module):
         """Fill W and b uniformly on ±1/√inputs (torch's default) and V with gain × a random rotation."""
         fill_linear(self.linear, seed, f"layer {layer}")
         if self.V is not None:
-            square = seeds.normal(seed, f"layer {layer}", "V", shape=tuple(self.V.shape))
-            q, r = np.linalg.qr(square)
-            # the signs make the rotation uniform (Haar): QR alone prefers some
-            self.V.data.copy_(torch.from_numpy(gain * q * np.sign(np.diag(r))))
+            turned = seeds.rotation(seed, f"layer {layer}", "V", size=len(self.V))
+            self.V.data.copy_(torch.from_numpy(gain * turned))
 
     def run(
         self,

@@ -264,26 +264,32 @@ def check_inputs(x: Any, width: int, weight: Tensor) -> None:
         )
 
 
-def require_instance(name: str, value: Any, kind: Any, expected: str) -> None:
-    """Raise ValueError unless `value` is of this kind."""
+def require_instance(name: str, value: Any, kind: Any, expected: str, *, owner: str = "RecurrentSNN") -> None:
+    """Raise ValueError, in the name of the class that was called, unless `value` is of this kind."""
     if not isinstance(value, kind):
-        raise ValueError(f"RecurrentSNN({name}={value!r}): expected {expected}")
+        raise ValueError(f"{owner}({name}={value!r}): expected {expected}")
 
 
 def require_number(
-    name: str, value: Any, expected: str, *, least: float = -math.inf, below: float = math.inf
+    name: str,
+    value: Any,
+    expected: str,
+    *,
+    least: float = -math.inf,
+    below: float = math.inf,
+    owner: str = "RecurrentSNN",
 ) -> None:
     """Raise ValueError unless `value` is a finite number, at least `least` and below `below`."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not least <= value < below:
-        raise ValueError(f"RecurrentSNN({name}={value!r}): expected {expected}")
+        raise ValueError(f"{owner}({name}={value!r}): expected {expected}")
 
 
-def require_sizes(hidden: Any) -> tuple[int, ...]:
+def require_sizes(hidden: Any, *, owner: str = "RecurrentSNN") -> tuple[int, ...]:
     """Return the layer sizes as a tuple, or raise ValueError."""
     sizes = tuple(hidden) if isinstance(hidden, Many) else (hidden,)
     if not sizes or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
-        raise ValueError(f"RecurrentSNN(hidden={hidden!r}): expected neurons per layer, as in (64, 128, 128)")
+        raise ValueError(f"{owner}(hidden={hidden!r}): expected neurons per layer, as in (64, 128, 128)")
     return sizes
 
 

@@ -49,6 +49,18 @@ def normal(seed: int, *name: str | int, shape: tuple[int, ...]) -> Float[np.ndar
     return np.asarray(radius * np.cos(2.0 * np.pi * pairs[1]))
 
 
+def rotation(seed: int, *name: str | int, size: int) -> Float[np.ndarray, "size size"]:
+    """Draw a random rotation or reflection, uniform in the sense of Haar, from the stream of `name`.
+
+    >>> turned = rotation(0, "demo", size=3)
+    >>> bool(np.allclose(turned @ turned.T, np.eye(3)))
+    True
+    """
+    q, r = np.linalg.qr(normal(seed, *name, shape=(size, size)))
+    # the signs make it uniform: QR alone prefers some
+    return np.asarray(q * np.sign(np.diag(r)))
+
+
 def permutation(seed: int, *name: str | int, size: int) -> Int[np.ndarray, " n"]:
     """Return a random order of 0 … size−1: the ranks of raw 64-bit words of the stream of `name`.
 

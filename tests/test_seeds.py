@@ -94,3 +94,14 @@ def test_a_seed_that_is_no_such_integer_is_refused(seed, no_shape_checks):
 
 def test_numpy_integers_are_seeds_too(no_shape_checks):
     assert seeds.derive(np.int64(3), "x") == seeds.derive(3, "x")
+
+
+def test_rotations_are_orthogonal_and_uniform():
+    """Haar: each entry of a 3 × 3 rotation or reflection has mean 0 and variance 1/3."""
+    drawn = np.stack([seeds.rotation(seed, "turn", size=3) for seed in range(2000)])
+    # QR's rounding
+    assert np.allclose(drawn @ drawn.transpose(0, 2, 1), np.eye(3), atol=1e-14)
+    # 1/√3 over √2000 is 0.013: four standard errors
+    assert np.abs(drawn.mean(axis=0)).max() < 0.052
+    # an entry is uniform on −1 … 1, its square has standard deviation 0.3
+    assert np.abs((drawn**2).mean(axis=0) - 1 / 3).max() < 0.027

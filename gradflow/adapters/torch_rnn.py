@@ -24,7 +24,7 @@ CHUNK = 256
 """Jacobians that are taken at once, to bound the memory between."""
 
 
-def torch_transition(module: nn.RNNBase, x: Inputs) -> Transition:
+def torch_transition(module: nn.RNNBase, x: Inputs, *, last: int | None = None) -> Transition:
     """Return the one-step Jacobians J[t] = ∂h[t+1]/∂h[t] of every layer of a torch RNN, GRU or LSTM.
 
     The module runs in float64 from a zero state, whatever its dtype; it is not changed.
@@ -32,13 +32,15 @@ def torch_transition(module: nn.RNNBase, x: Inputs) -> Transition:
     Args:
         module: torch.nn.RNN (tanh or relu), GRU or LSTM; one direction, no projections.
         x: inputs, (time, sample, input), at least two steps; time first also where the module is batch_first.
+        last: how many Jacobians are taken, the last of the sequence (default: all): what products of so many
+            lags need.
 
     Returns:
         A Transition with one DenseTransition for each layer: state H, and 2 H for an LSTM, (h, k).
 
     Raises:
         ValueError: for another module, two directions, projections, dropout in training, or inputs that do
-            not fit.
+            not fit, or `last` below 1.
 
     Cost: one backward pass of one step for each state and step; T · samples · state² numbers, which is 0.8 GB
     for 784 steps, 8 samples and 128 units.
@@ -49,6 +51,8 @@ def torch_transition(module: nn.RNNBase, x: Inputs) -> Transition:
     (1, 3, 7)
     """
     _check(module, x)
+    if last is not None and last < 1:
+        raise ValueError(f"last: got {last}, expected at least 1 Jacobian, or None for all")
     below = x.detach().double()
     layers = []
     for layer in range(module.num_layers):
@@ -62,7 +66,8 @@ def torch_transition(module: nn.RNNBase, x: Inputs) -> Transition:
                 state = step(now, state)
                 states.append(state)
         trajectory = torch.stack(states)
-        layers.append(DenseTransition(_jacobians(step, below[1:], trajectory[:-1])))
+        kept = slice(0 if last is None else max(0, len(below) - 1 - last), None)
+        layers.append(DenseTransition(_jacobians(step, below[1:][kept], trajectory[:-1][kept])))
         below = trajectory[..., : module.hidden_size]
     word = f"{module.nonlinearity} RNN" if isinstance(module, nn.RNN) else type(module).__name__
     return Transition(tuple(layers), {"neuron": word, "recurrence": "vanilla", "dtype": "float64"})

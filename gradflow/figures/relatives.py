@@ -16,7 +16,7 @@ from gradflow.figures.cells import CellConfig, blas_threads, network, over_seeds
 from gradflow.figures.registry import FigureSpec, Progress, silent
 from gradflow.figures.relatives_picture import CAPTION, claims, draw, summary, table
 from gradflow.jacobian import jacobian_products
-from gradflow.seeds import normal, uniform
+from gradflow.seeds import rotation, uniform
 from gradflow.tasks import Task
 from gradflow.theory import mean_recurrent_length, recurrent_skip_coefficient
 from gradflow.transition import Transition, local_jacobians
@@ -104,8 +104,8 @@ def module(name: str, inputs: int, hidden: int, seed: int) -> nn.RNNBase:
             draw = uniform(seed, name, part, shape=tuple(parameter.shape))
             parameter.copy_(torch.from_numpy((2.0 * draw - 1.0) / np.sqrt(hidden)))
         if name == ORTHOGONAL:
-            q, r = np.linalg.qr(normal(seed, name, "rotation", shape=(hidden, hidden)))
-            made.get_parameter("weight_hh_l0").copy_(torch.from_numpy(q * np.sign(np.diag(r))))
+            turned = rotation(seed, name, "rotation", size=hidden)
+            made.get_parameter("weight_hh_l0").copy_(torch.from_numpy(turned))
     return made
 
 
