@@ -55,7 +55,8 @@ def make(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out):
         pass
-    data = spec.compute(config, progress).assign_attrs(
+    kept = (out / f"{spec.name}-runs",) if spec.keeps else ()
+    data = spec.compute(config, progress, *kept).assign_attrs(
         command=command, title=spec.title, caption=spec.caption
     )
     stored = save(data, out / f"{spec.name}.nc")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from gradflow.progress import Progress as Progress
 from gradflow.progress import silent as silent
 
-MODULES = ("decay_curves", "decay_rate", "relatives")
+MODULES = ("decay_curves", "decay_rate", "relatives", "memory_horizon")
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
 
@@ -43,6 +43,7 @@ class FigureSpec:
         compute: options → dataset. draw: dataset → picture, reading nothing else.
         claims: dataset → claims.
         table: dataset → tidy rows for the CSV. summary: dataset → the few numbers worth printing.
+        keeps: whether `compute` takes a third argument, the folder in which it keeps what it may go on from.
     """
 
     name: str
@@ -56,6 +57,7 @@ class FigureSpec:
     claims: Callable[[xr.Dataset], Sequence[Claim]]
     table: Callable[[xr.Dataset], pd.DataFrame]
     summary: Callable[[xr.Dataset], pd.DataFrame]
+    keeps: bool = False
 
 
 def names() -> list[str]:
