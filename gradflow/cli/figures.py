@@ -44,7 +44,7 @@ def figures(
     decay: Annotated[
         Any, typer.Option(parser=share, metavar="α", help="Decay of the potential, 0 to 1.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and seeds: under a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and seeds: minutes at most.")] = False,
     full: Annotated[bool, typer.Option("--full", help="More samples and seeds, for print.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Make every figure there is.")] = False,
     redraw: Annotated[

@@ -24,6 +24,7 @@ from gradflow.figures.memory_horizon_runs import (
     climb,
     grid,
     one_thread,
+    reach,
     run_config,
     run_folder,
     trainers,
@@ -116,9 +117,9 @@ def at_start(config: MemoryHorizonConfig, span: int, seed: int) -> xr.Dataset:
 
 
 def training(config: MemoryHorizonConfig, progress: Progress, folder: Path) -> xr.Dataset:
-    """Return the accuracies of all trainings, NaN where none was tried, and the longest delay of each seed.
+    """Return the accuracies of all trainings, NaN where none was tried, and how far each network comes.
 
-    `learned` is 0 where no delay was learned.
+    `learned` (span, seed): the longest delay learned before two failures in a row; 0 where there is none.
     """
     trials: dict[tuple[int, int], list[Trial]] = {}
     with trainers(min(torch.get_num_threads(), config.seeds)) as train_all:
@@ -143,8 +144,11 @@ def training(config: MemoryHorizonConfig, progress: Progress, folder: Path) -> x
             found[name][config.spans.index(span), delays.index(delay)] = values
     data = xr.Dataset({name: (dims, values, {"units": "1"}) for name, values in found.items()})
     data = data.assign_coords(delay=("delay", delays, {"long_name": "delay", **STEPS}))
-    learned = data.delay.where(data.accuracy > config.threshold).max("delay").fillna(0.0)
-    data["learned"] = learned.assign_attrs(STEPS)
+    learned = np.zeros((len(config.spans), config.seeds))
+    for (place, seed), _ in np.ndenumerate(learned):
+        own = data.accuracy.isel(span=place, seed=seed).dropna("delay", how="all")
+        learned[place, seed] = reach(own.delay.values.tolist(), (own > config.threshold).values.tolist())
+    data["learned"] = (("span", "seed"), learned, STEPS)
     return data
 
 
@@ -174,7 +178,7 @@ FIGURE = FigureSpec(
     caption=CAPTION,
     config=MemoryHorizonConfig,
     quick={"spans": (1, 4, 16), "seeds": 2, "longest": 512},
-    full={"seeds": 10, "hidden": 128},
+    full={"seeds": 10},
     compute=compute,
     draw=draw,
     claims=claims,

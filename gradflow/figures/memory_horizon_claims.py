@@ -52,13 +52,15 @@ class Agreement(NamedTuple):
 def horizons_at(curves: xr.DataArray, levels: np.ndarray) -> xr.DataArray:
     """Return the horizon of every curve (…, lag) at every level: (…, level), NaN for a curve that is NaN."""
 
-    def one(curve: np.ndarray) -> np.ndarray:
-        if np.isnan(curve).any():
-            return np.full(levels.shape, np.nan)
-        return np.array([float(horizon(curve, float(level))) for level in levels])
+    def each(values: np.ndarray) -> np.ndarray:
+        found = np.full((*values.shape[:-1], levels.size), np.nan)
+        known = ~np.isnan(values).any(axis=-1)
+        if known.any():
+            found[known] = np.stack([horizon(values[known], float(level)) for level in levels], axis=-1)
+        return found
 
     found: xr.DataArray = xr.apply_ufunc(
-        one, curves, input_core_dims=[["lag"]], output_core_dims=[["level"]], vectorize=True
+        each, curves, input_core_dims=[["lag"]], output_core_dims=[["level"]]
     )
     return found.assign_coords(level=levels)
 

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator
 
@@ -25,7 +26,7 @@ SHORTEST = 4
 START = 4
 """Spans that the first delay tried is long; shorter ones follow where none from there on is learned."""
 FAILURES = 2
-"""So many delays in a row that no seed learns, and longer ones are not tried."""
+"""So many delays in a row that are not learned, and longer ones do not count."""
 LONGEST_SPAN = 10**4
 
 
@@ -114,27 +115,42 @@ def climb(
 ) -> Iterator[tuple[int, Sequence[bool]]]:
     """Yield delay and `attempt(delay)`, which says of every seed whether it learns that delay.
 
-    From the first delay of at least 4 λ upwards, until no seed learns two in a row; where none of all these
-    is learned, downwards from there until one is.
+    From the first delay of at least 4 λ upwards, until no seed learns two in a row; then, where a seed has
+    learned none of these, downwards from there until each has learned one.
 
     >>> list(climb(1, grid(50), lambda delay: [delay < 9, delay < 7]))
     [(4, [True, True]), (6, [True, True]), (8, [True, False]), (11, [False, False]), (16, [False, False])]
     """
     first = next((place for place, delay in enumerate(delays) if delay >= START * span), len(delays) - 1)
-    failures, learned = 0, False
+    failures, met = 0, set[int]()
     for delay in delays[first:]:
         found = attempt(delay)
         yield delay, found
-        learned = learned or any(found)
+        met.update(np.flatnonzero(found).tolist())
         failures = 0 if any(found) else failures + 1
         if failures == FAILURES:
             break
     for delay in reversed(delays[:first]):
-        if learned:
+        if len(met) == len(found):
             break
         found = attempt(delay)
         yield delay, found
-        learned = any(found)
+        met.update(np.flatnonzero(found).tolist())
+
+
+def reach(delays: Sequence[int], learned: Sequence[bool]) -> int:
+    """Return the longest of the delays tried that a network learns before it fails two in a row; 0 for none.
+
+    >>> reach([4, 6, 8, 11, 16, 23], [True, False, True, False, False, True])
+    8
+    """
+    longest = failures = 0
+    for delay, good in zip(delays, learned, strict=True):
+        failures = 0 if good else failures + 1
+        if failures == FAILURES:
+            break
+        longest = delay if good else longest
+    return longest
 
 
 def run_config(config: MemoryHorizonConfig, cell: Cell) -> TrainConfig:
@@ -168,13 +184,13 @@ def run_folder(folder: Path, config: TrainConfig, cell: Cell) -> Path:
 def trained(config: TrainConfig, folder: Path) -> Trial:
     """Train one network, or go on where it was left; of a finished run what it says is kept.
 
-    A run that diverges has no accuracy: NaN.
+    A run that diverges has learned nothing: its accuracies are 0.
     """
     with one_thread():
         try:
             summary = train(config, folder, resume=True)
         except DivergedError:
-            return Trial(float("nan"), float("nan"))
+            return Trial(0.0, 0.0)
     shutil.rmtree(folder / CHECKPOINTS_NAME, ignore_errors=True)
     return Trial(summary.test_accuracy, summary.validation_accuracy)
 
