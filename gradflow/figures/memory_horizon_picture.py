@@ -15,7 +15,7 @@ from matplotlib.ticker import NullLocator
 
 from gradflow.figures.memory_horizon_claims import FACTOR, agreement
 from gradflow.plots import style
-from gradflow.plots.curves import BROAD, MEDIUM
+from gradflow.plots.curves import BROAD, HALO, MEDIUM
 from gradflow.plots.lines import BAND, dashes_of
 from gradflow.plots.style import MARKERS, Colour, ordered_colours
 
@@ -141,6 +141,7 @@ def _horizons(ax: Axes, data: xr.Dataset, looks: dict[int, dict[str, Any]]) -> N
             ax.annotate(
                 _name(span), (x.max(), y[x.argmax()]), xytext=(8, -4), textcoords="offset points",
                 va="top", ha="left", color=_dark(look["color"]), fontsize=8.5, fontweight="bold",
+                path_effects=HALO, zorder=3.5,
             )  # fmt: skip
     ends = _ends(data)
     line = np.array(ends)
@@ -180,7 +181,7 @@ def _said(data: xr.Dataset) -> str:
         [
             f"learned / predicted: {found.ratio:.2f} in the median",
             f"{found.within} of {found.networks} networks within a factor of {FACTOR:g}",
-            f"rank correlation {found.rank:.2f}",
+            f"rank correlation {found.rank:.2f}, within spans {found.within_spans:.2f}",
             f"level {float(data.attrs['level']):.1g}, set before (best fit {found.level:.1g})",
         ]
     )
