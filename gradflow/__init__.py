@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradflow import adapters, analysis, engine, jacobian, plots, seeds, tasks, theory, train
+    from gradflow import adapters, analysis, engine, jacobian, plots, seeds, sweep, tasks, theory, train
     from gradflow.analysis import curve_band, fit_decay, fit_models, horizon_at, zero_summary
     from gradflow.conventions import Conventions
     from gradflow.flossing import flossing_loss, leading_exponents
@@ -60,6 +60,7 @@ _HOME = {
         "theory",
         "plots",
         "train",
+        "sweep",
     ),
     "gradflow.tasks": ("Batch", "Sizes", "Split", "Task"),
     "gradflow.surrogate": (
@@ -168,6 +169,7 @@ __all__ = [
     "singular_values",
     "stack_paths",
     "stack_products",
+    "sweep",
     "tasks",
     "theory",
     "train",

@@ -19,6 +19,7 @@ from gradflow.cli.figures import figures
 from gradflow.cli.options import Verbose
 from gradflow.cli.plot import plot
 from gradflow.cli.record import record
+from gradflow.cli.sweep import sweep
 from gradflow.cli.tasks import tasks
 from gradflow.cli.train import train
 
@@ -43,6 +44,7 @@ app.command()(tasks)
 app.command()(bench)
 app.command()(doctor)
 app.command()(train)
+app.command()(sweep)
 
 
 def _show_version(wanted: bool) -> bool:
