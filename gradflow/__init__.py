@@ -8,7 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradflow import adapters, analysis, engine, jacobian, plots, seeds, sweep, tasks, theory, train
+    from gradflow import (
+        adapters,
+        analysis,
+        engine,
+        evaluation,
+        jacobian,
+        plots,
+        seeds,
+        sweep,
+        tasks,
+        theory,
+        train,
+    )
     from gradflow.analysis import curve_band, fit_decay, fit_models, horizon_at, zero_summary
     from gradflow.conventions import Conventions
     from gradflow.flossing import flossing_loss, leading_exponents
@@ -61,6 +73,7 @@ _HOME = {
         "plots",
         "train",
         "sweep",
+        "evaluation",
     ),
     "gradflow.tasks": ("Batch", "Sizes", "Split", "Task"),
     "gradflow.surrogate": (
@@ -146,6 +159,7 @@ __all__ = [
     "dense_products",
     "dense_routes",
     "engine",
+    "evaluation",
     "fit_decay",
     "fit_models",
     "flossing_loss",

@@ -15,6 +15,7 @@ from gradflow.caches import cache_folder
 from gradflow.cli.analyze import analyze
 from gradflow.cli.bench import bench
 from gradflow.cli.doctor import doctor
+from gradflow.cli.evaluate import evaluate
 from gradflow.cli.figures import figures
 from gradflow.cli.options import Verbose
 from gradflow.cli.plot import plot
@@ -44,6 +45,7 @@ app.command()(tasks)
 app.command()(bench)
 app.command()(doctor)
 app.command()(train)
+app.command()(evaluate)
 app.command()(sweep)
 
 
