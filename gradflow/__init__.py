@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gradflow import (
         adapters,
         analysis,
+        baselines,
         engine,
         evaluation,
         jacobian,
@@ -68,6 +69,7 @@ _HOME = {
         "engine",
         "jacobian",
         "adapters",
+        "baselines",
         "analysis",
         "theory",
         "plots",
@@ -154,6 +156,7 @@ __all__ = [
     "Vanilla",
     "adapters",
     "analysis",
+    "baselines",
     "count_routes",
     "curve_band",
     "dense_products",
