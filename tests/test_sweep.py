@@ -162,8 +162,8 @@ def test_a_run_that_fails_stops_no_other_and_says_why(swept):
     assert (bad.status == "failed").all()
     assert "optimiser.lr: got -1.0" in str(bad.error.values.flat[0])
     assert np.isnan(bad.test_accuracy).all()
-    assert [said[:2] for said in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert seen[0][2].startswith("recurrence=skip2,optimiser.lr=0.01,seed=0: test ")
+    assert [said[:2] for said in seen] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen[1][2].startswith("recurrence=skip2,optimiser.lr=0.01,seed=0: test ")
 
 
 def test_the_files_hold_all_of_it(swept):

@@ -109,7 +109,8 @@ def test_a_folder_of_data_is_found_from_anywhere(asked, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "task None: expected one of smnist, psmnist"),
+        ("--seeds 1", "name a task (smnist, psmnist"),
+        ("mnist --seeds 1", "task 'mnist': expected one of smnist, psmnist"),
         ("smnist", "got nothing to vary"),
         ("smnist --spans 1,x", "expected whole numbers with commas"),
         ("smnist --seeds -1", "expected whole numbers with commas, as in 0,1,2"),

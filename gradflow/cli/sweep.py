@@ -137,6 +137,8 @@ def _grid(
             else:
                 said = merge(said, parse_settings([setting]))
         task = said.get("task", {}).get("name")
+        if task is None:
+            raise ValueError(f"name a task ({', '.join(TASKS)}), or a file with --config")
         if task not in TASKS:
             raise ValueError(f"task {task!r}: expected one of {', '.join(TASKS)}")
         return Grid(swept, said, preset)

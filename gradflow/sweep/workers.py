@@ -32,6 +32,7 @@ def compute(
     again and again.
     """
     left, found, barren = dict(pending), list[Outcome](), 0
+    progress(0, len(pending), "")
     while left:
         before = len(left)
         outcomes = _outcomes(left, folder, jobs, threads, scheduler)
@@ -71,11 +72,13 @@ def _outcomes(
             yield run_cell(name, config, folder / name, threads)
         return
     with nullcontext() if scheduler is None else _client(scheduler) as client:
+        # runs wait here, where an interrupt leaves nothing in a queue; or there, where new workers take them
         backend: dict[str, Any] = {"backend": "loky", "inner_max_num_threads": threads, "n_jobs": jobs}
+        waiting = "n_jobs"
         if client is not None:
-            backend = {"backend": _cluster(client)}
+            backend, waiting = {"backend": _cluster(client)}, "all"
         with joblib.parallel_config(**backend):
-            every = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+            every = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=waiting)
             yield from every(
                 joblib.delayed(run_cell)(name, config, folder / name, threads or 1)
                 for name, config in list(runs.items())

@@ -98,7 +98,7 @@ class Processes(Devices):
         for parameter in net.parameters():
             if 1 in parameter.shape:
                 # the engine's gradients of one column have strides of which the wrapper would warn
-                parameter.register_hook(_in_rows)
+                parameter.register_hook(_in_rows)  # type: ignore[no-untyped-call]
         wrapped: nn.Module = self.accelerator.prepare_model(net)
         return wrapped
 
