@@ -7,7 +7,9 @@ from compare import assert_close, assert_equal
 from scipy import stats
 
 from gradflow.evaluation import accuracies, accuracy_band, groups_of, wilson_interval
+from gradflow.evaluation.runs import choices_of
 from gradflow.evaluation.tables import by_strength, tidy
+from gradflow.train import resolve
 
 Z = stats.norm.ppf(0.975)
 
@@ -104,7 +106,10 @@ def test_one_repetition_has_no_interval(evaluated):
     assert np.isnan(band.low).all()
     assert band.centre.notnull().all()
     _, (_, rows) = by_strength(evaluated.isel(repetition=[0]), "delete")
-    assert rows[1] == ["λ = 8", "90.0 %", "60.0 %"]
+    assert rows[1] == ["λ = 8", "90.0", "60.0"]
+    _, (_, rows) = by_strength(evaluated, "span-shift")
+    low, high = (100 * end for end in wilson_interval(0.5, 200))
+    assert rows[1][2] == f"50.0 [{low:.1f}, {high:.1f}]"
 
 
 def test_what_is_not_there_is_said(evaluated):
@@ -114,8 +119,23 @@ def test_what_is_not_there_is_said(evaluated):
 
 def test_runs_that_differ_by_more_than_seeds_are_groups_of_their_own():
     base = {"recurrence": "skip:4", "network_seed": 0, "hidden": "8", "p": "{}", "commit": "a"}
-    others = [{**base, "network_seed": 1}, {**base, "hidden": "9"}, {**base, "p": "{1}", "commit": "b"}]
-    assert groups_of([base, *others], list("abcd")) == ["hidden 8", "hidden 8", "hidden 9", "hidden 8"]
+    runs = [base, {**base, "network_seed": 1}, {**base, "hidden": "9"}, {**base, "p": "{1}", "commit": "b"}]
+    assert groups_of(list("1121"), runs, list("abcd")) == ["hidden 8", "hidden 8", "hidden 9", "hidden 8"]
+    assert groups_of(list("1112"), [base] * 4, list("abcd")) == ["a", "a", "a", "d"]
+    assert groups_of(list("11"), runs[:2], list("ab")) == ["λ = 4", "λ = 4"]
+    assert groups_of(["1"], [base], ["a"]) == ["a"]
+
+
+def test_choices_are_all_but_seeds_and_what_changes_no_number():
+    base = resolve({"network": {"seed": 3}})
+    for same in ({"network": {"seed": 4}}, {"training": {"seed": 9}}, {"watch": {"every": 0}}):
+        assert choices_of(resolve(same)) == choices_of(base)
+    for other in (
+        {"optimiser": {"lr": 0.5}},
+        {"task": {"options": {"permutation_seed": 1}}},
+        {"network": {"recurrence": "skip:2"}},
+    ):
+        assert choices_of(resolve(other)) != choices_of(base)
 
 
 def test_every_number_has_a_row(evaluated):

@@ -125,7 +125,7 @@ def test_tables_say_the_numbers(found):
     title, (heads, rows) = by_strength(found, "span-shift")
     assert heads == ["group", "-1", "1"]
     assert "over 2 runs with other seeds | Wilson score, 95 %, over 500 examples, one run" in title
-    assert rows[1][1].startswith(f"{found.accuracy_span_shift[2, 0].item():.1%}".removesuffix("%"))
+    assert rows[1][1].startswith(f"{100 * found.accuracy_span_shift[2, 0].item():.1f} [")
     heads, rows = confusion_rows(found, str(found.run[0].item()))
     assert [[int(cell) for cell in row[1:]] for row in rows] == found.confusion[0].values.tolist()
 

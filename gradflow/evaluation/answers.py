@@ -197,6 +197,7 @@ def _scores(answers: Answers, task: Task) -> xr.Dataset:
     """Return accuracy, loss and confusion."""
     correct, losses = np.concatenate(answers.correct), np.concatenate(answers.losses)
     accuracy = correct.mean()
+    # of several items an example the share is one number: they are not independent
     low, high = wilson_interval(accuracy, len(correct))
     found: dict[str, Any] = {
         "accuracy": ((), accuracy, {"units": "1", "long_name": "share of right answers"}),

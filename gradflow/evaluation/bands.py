@@ -3,7 +3,6 @@
 Axes: run, group, repetition, and the strengths of one kind of disturbance (`strength` in bands).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,20 +21,30 @@ OVER_REPETITIONS = f"Student, {PERCENT}, over {{}} repetitions of the disturbanc
 OVER_EXAMPLES = f"Wilson score, {PERCENT}, over {{}} examples, one run"
 
 
-def groups_of(attributes: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Return the group of each run: those that differ in no choice but their seeds are one group.
+def groups_of(
+    choices: Sequence[str], attributes: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> list[str]:
+    """Return the group of each run: those of the same choices are one.
 
-    >>> one = {"recurrence": "vanilla", "network_seed": 0}
-    >>> groups_of([one, {**one, "network_seed": 1}, {**one, "recurrence": "skip:8"}], ["a", "b", "c"])
+    Args:
+        choices: of each run all that was chosen, seeds apart, as one word.
+        attributes: of each run; groups are labelled by those in which they differ.
+        names: of the runs, for groups that no attribute tells apart.
+
+    >>> words = ["vanilla", "vanilla", "skip:8"]
+    >>> runs = [{"recurrence": word, "network_seed": seed} for seed, word in enumerate(words)]
+    >>> groups_of(["one", "one", "two"], runs, ["a", "b", "c"])
     ['vanilla', 'vanilla', 'λ = 8']
     """
-    choices = [{k: v for k, v in one.items() if k in CHOICES and k not in SEEDS} for one in attributes]
-    keys = [json.dumps(one, sort_keys=True, default=str) for one in choices]
-    firsts = {key: place for place, key in reversed(list(enumerate(keys)))}
-    places = sorted(firsts.values())
-    words = labels([choices[place] for place in places], [names[place] for place in places])
-    named = dict(zip(places, words, strict=True))
-    return [named[firsts[key]] for key in keys]
+    places = {choice: place for place, choice in reversed(list(enumerate(choices)))}
+    firsts = sorted(places.values())
+    plain = [{key: value for key, value in one.items() if key not in SEEDS} for one in attributes]
+    words = labels([plain[place] for place in firsts], [names[place] for place in firsts])
+    if len(words) == 1 < len(choices) and "recurrence" in plain[0]:
+        # the name of one of its runs would not do for all
+        words = [CHOICES["recurrence"](plain[0]["recurrence"])]
+    named = dict(zip(firsts, words, strict=True))
+    return [named[places[choice]] for choice in choices]
 
 
 def accuracies(data: xr.Dataset) -> xr.Dataset:

@@ -20,7 +20,7 @@ from gradflow.evaluation.resistance import robustness
 from gradflow.labels import labels, short_names
 from gradflow.progress import Progress, silent
 from gradflow.tasks import Split
-from gradflow.train import Session, load_run
+from gradflow.train import Session, TrainConfig, load_run
 from gradflow.train.sources import CONFIG_NAME
 from gradflow.train.summary import SUMMARY_NAME
 
@@ -84,7 +84,7 @@ def evaluate_runs(
             part = xr.merge([part, disturbed], combine_attrs="no_conflicts")
         # of a network that is no RecurrentSNN, what training knows of it
         found.append(part.assign_attrs({**session.conventions, **part.attrs}))
-    return _side_by_side(places, found)
+    return _side_by_side(places, [choices_of(session.config) for session in sessions], found)
 
 
 def load_finished(folder: Path) -> Session:
@@ -128,7 +128,22 @@ def _named(place: Path) -> Iterator[None]:
         raise ValueError(f"{place}: {error}") from error
 
 
-def _side_by_side(places: list[Path], found: list[xr.Dataset]) -> xr.Dataset:
+def choices_of(config: TrainConfig) -> str:
+    """Return all that a configuration chooses but the seeds of network and training, as JSON.
+
+    How a run is watched, kept and logged is no choice: no number depends on it.
+
+    >>> one, two = (TrainConfig(network={"seed": seed}) for seed in (0, 1))
+    >>> choices_of(one) == choices_of(two)
+    True
+    """
+    chosen = config.model_dump(mode="json", exclude={"watch", "checkpoint", "logging"})
+    for part in ("network", "training"):
+        chosen[part].pop("seed")
+    return json.dumps(chosen, sort_keys=True)
+
+
+def _side_by_side(places: list[Path], choices: list[str], found: list[xr.Dataset]) -> xr.Dataset:
     """Return the evaluations along `run`, with names, groups and what they do not share."""
     attributes: list[dict[Any, Any]] = [part.attrs for part in found]
     names = short_names(places)
@@ -142,7 +157,7 @@ def _side_by_side(places: list[Path], found: list[xr.Dataset]) -> xr.Dataset:
         combine_attrs="drop_conflicts",
     )
     return joined.assign_coords(
-        group=("run", groups_of(attributes, names)),
+        group=("run", groups_of(choices, attributes, names)),
         folder=("run", [str(place) for place in places]),
         conventions=("run", [json.dumps(one, ensure_ascii=False, default=str) for one in attributes]),
     ).assign_attrs(kind=MANY_RUNS)

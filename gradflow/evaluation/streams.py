@@ -1,8 +1,8 @@
 """Random numbers of a disturbance: a named stream for every repetition, place and example.
 
 No number depends on how examples are divided into batches, on the strength of the disturbance or on the
-network: networks, and strengths of one network, meet the same noise and are compared on it. Axes: time batch,
-and neuron or input.
+network: networks of one size, and strengths of one network, meet the same noise and are compared on it.
+Axes: time batch, and neuron or input.
 """
 
 from collections.abc import Callable, Sequence

@@ -40,7 +40,7 @@ def by_group(data: xr.Dataset) -> Rows:
         [str(group), _with_interval(found.sel(group=group)), str(found.interval.sel(group=group).item())]
         for group in found.group.values
     ]
-    return ["group", "accuracy", "interval"], rows
+    return ["group", "accuracy (%)", "interval"], rows
 
 
 def by_strength(data: xr.Dataset, word: str) -> tuple[str, Rows]:
@@ -48,12 +48,13 @@ def by_strength(data: xr.Dataset, word: str) -> tuple[str, Rows]:
     band = accuracy_band(data, word)
     over = " | ".join(dict.fromkeys(str(text) for text in band.interval.values))
     strength = band.strength
-    title = f"{word}: accuracy against {strength.attrs['long_name']} ({strength.attrs['units']})"
+    about, units = strength.attrs["long_name"], strength.attrs["units"]
+    title = f"{word}: accuracy (%) against {about}{'' if units == '1' else f' ({units})'}"
     rows = [
         [str(group), *(_with_interval(band.sel(group=group, strength=at)) for at in strength.values)]
         for group in band.group.values
     ]
-    return f"{title}; ± half the interval: {over}", (["group", *(f"{at:g}" for at in strength.values)], rows)
+    return f"{title}; [interval]: {over}", (["group", *(f"{at:g}" for at in strength.values)], rows)
 
 
 def confusion_rows(data: xr.Dataset, run: str) -> Rows:
@@ -141,8 +142,6 @@ def _short(value: xr.DataArray) -> str:
 
 
 def _with_interval(one: xr.Dataset) -> str:
-    """Return `61.2 ± 1.3 %`; without ± where there is no interval."""
+    """Return `61.2 [58.7, 63.5]`, in percent; without brackets where there is no interval."""
     centre, low, high = (100.0 * float(one[name]) for name in ("centre", "low", "high"))
-    if not math.isfinite(low):
-        return f"{centre:.1f} %"
-    return f"{centre:.1f} ± {(high - low) / 2.0:.1f} %"
+    return f"{centre:.1f} [{low:.1f}, {high:.1f}]" if math.isfinite(low) else f"{centre:.1f}"
