@@ -8,7 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradflow import adapters, analysis, engine, jacobian, plots, seeds, tasks, theory, train
+    from gradflow import (
+        adapters,
+        analysis,
+        baselines,
+        engine,
+        evaluation,
+        jacobian,
+        plots,
+        seeds,
+        sweep,
+        tasks,
+        theory,
+        train,
+    )
     from gradflow.analysis import curve_band, fit_decay, fit_models, horizon_at, zero_summary
     from gradflow.conventions import Conventions
     from gradflow.flossing import flossing_loss, leading_exponents
@@ -56,10 +69,13 @@ _HOME = {
         "engine",
         "jacobian",
         "adapters",
+        "baselines",
         "analysis",
         "theory",
         "plots",
         "train",
+        "sweep",
+        "evaluation",
     ),
     "gradflow.tasks": ("Batch", "Sizes", "Split", "Task"),
     "gradflow.surrogate": (
@@ -140,11 +156,13 @@ __all__ = [
     "Vanilla",
     "adapters",
     "analysis",
+    "baselines",
     "count_routes",
     "curve_band",
     "dense_products",
     "dense_routes",
     "engine",
+    "evaluation",
     "fit_decay",
     "fit_models",
     "flossing_loss",
@@ -168,6 +186,7 @@ __all__ = [
     "singular_values",
     "stack_paths",
     "stack_products",
+    "sweep",
     "tasks",
     "theory",
     "train",

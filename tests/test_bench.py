@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -24,11 +25,14 @@ from gradflow.bench import (
     build,
     interleave,
     peak_memory,
+    targets,
 )
+from gradflow.bench import grid as grids
 from gradflow.bench import subjects as roster
 from gradflow.bench.calibration import activity, calibrate
 from gradflow.bench.environment import environment
 from gradflow.bench.grid import Grid, Paces, layers, run_grid
+from gradflow.bench.memory import Peak
 from gradflow.bench.picture import draw
 from gradflow.bench.report import JSON_NAME, PICTURE_NAME, TABLE_NAME, grid_table, load_results, target_table
 from gradflow.bench.report import table as page
@@ -63,6 +67,19 @@ TINY_SHAPE = Shape(
     most=3,
 )
 present = [name for name in PEERS if installed(name)]
+
+
+def weigh(subject, workload, *, threads, steps=2):
+    """Stand in for `peak_memory`, whose process takes seconds to start: a number for each request."""
+    work = workload.steps * workload.batch * sum(workload.hidden) * len(workload.recurrence)
+    return Peak(1000 + len(subject), 2000 + len(subject) + work)
+
+
+@pytest.fixture
+def weighed(monkeypatch):
+    """Start no processes: those of `peak_memory` itself and of the command are started for real."""
+    for module in (grids, targets):
+        monkeypatch.setattr(module, "peak_memory", weigh)
 
 
 # the floor
@@ -125,7 +142,7 @@ def test_every_subject_that_is_there_computes_a_loss_and_gradients(subject):
     assert any(parameter.grad.abs().max() > 0 for parameter in net.parameters())
 
 
-def test_a_peer_that_is_not_installed_is_named_and_no_error(monkeypatch):
+def test_a_peer_that_is_not_installed_is_named_and_no_error(monkeypatch, weighed):
     monkeypatch.setattr(roster, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match="norse is not installed: pip install norse"):
         build("norse", SMALL)
@@ -254,8 +271,9 @@ def test_a_slow_job_can_be_warmed_up_by_another():
 
 def test_peak_memory_is_of_a_fresh_process_and_grows_with_the_step():
     held = np.ones(2**27)  # 1 GB here must not count there
-    small = peak_memory(FLOOR, SMALL, threads=1)
-    large = peak_memory(FLOOR, Workload(steps=500, hidden=(256,), batch=256), threads=1)
+    works = (SMALL, Workload(steps=500, hidden=(256,), batch=256))
+    with ThreadPoolExecutor() as pool:  # each has a process of its own
+        small, large = pool.map(lambda work: peak_memory(FLOOR, work, threads=1), works)
     assert small.after < held.nbytes
     # two sequences of 500 · 256 · 256 float32 numbers at least
     assert large.after - small.after > 2 * 4 * 500 * 256 * 256
@@ -280,7 +298,9 @@ def test_what_would_take_too_long_is_foreseen():
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
-    return folder, run_sections(["grid"], folder, command="gradflow bench --grid", grid=TINY_GRID)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grids, "peak_memory", weigh)
+        return folder, run_sections(["grid"], folder, command="gradflow bench --grid", grid=TINY_GRID)
 
 
 def test_the_table_says_what_the_json_says(made):
@@ -313,7 +333,14 @@ def test_the_grid_varies_one_axis_at_a_time(made):
         assert row["rate"] == TINY_GRID.rate
     measured = {(row["subject"], row["recurrence"]) for row in rows if row["seconds"]}
     assert {(FUSED, "asrc:3"), (FLOOR_WHOLE, "skip:2"), (REFERENCE, "asrc:3")} <= measured
-    assert all(row["peak_bytes"] > row["start_bytes"] > 0 for row in rows if row["subject"] == FUSED)
+    heavy = [row for row in rows if "peak_bytes" in row]
+    assert {row["subject"] for row in heavy} >= {FUSED, REFERENCE}
+    assert [row for row in heavy if row["subject"] == FUSED] == [r for r in rows if r["subject"] == FUSED]
+    names = ("steps", "hidden", "batch", "recurrence", "rate", "gains")
+    for row in heavy:
+        work = Workload.from_dict({name: row[name] for name in names})
+        peak = weigh(row["subject"], work, threads=1)
+        assert (row["start_bytes"], row["peak_bytes"]) == (peak.before, peak.after)
 
 
 def test_every_section_says_where_it_was_measured(made):
@@ -341,7 +368,7 @@ def test_the_picture_shows_the_rows(made):
     assert all(ax.get_xlabel() and ax.get_ylabel() for ax in picture.axes)
 
 
-def test_targets_are_judged_by_their_medians(tmp_path):
+def test_targets_are_judged_by_their_medians(tmp_path, weighed):
     found = run_targets(TINY_SHAPE)
     names = [target.name for target in found]
     assert len(names) == 2 * 11 + 2 + 2 + 1
@@ -394,3 +421,6 @@ def test_the_command_writes_what_it_names(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert f"wrote {tmp_path / PICTURE_NAME}" in done.stdout
     assert (tmp_path / TABLE_NAME).exists()
+    heavy = {row["subject"]: row for row in load_results(tmp_path)["grid"]["rows"] if "peak_bytes" in row}
+    assert heavy.keys() == {FUSED, REFERENCE, *present}
+    assert all(row["peak_bytes"] >= row["start_bytes"] > 10**8 for row in heavy.values())  # torch alone

@@ -167,7 +167,7 @@ def test_the_longest_delay_learned_is_read_off_the_accuracies(data):
     for span in SMALL.spans:
         for seed in range(SMALL.seeds):
             found = data.accuracy.sel(span=span, seed=seed).dropna("delay")
-            expected = runs.reach(list(found.delay.values), list(found.values > 0.625))
+            expected = runs.reach(found.delay.values.tolist(), (found.values > 0.625).tolist())
             assert data.learned.sel(span=span, seed=seed) == expected
 
 

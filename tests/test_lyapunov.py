@@ -11,6 +11,9 @@ import gradflow as gf
 from gradflow.jacobian.lyapunov import lyapunov_exponents, readable
 from gradflow.transition import DenseTransition, LayerTransition, Transition
 
+quickly = pytest.mark.usefixtures("no_shape_checks")
+"""For long runs: checks at every step would take longer than the steps. Shorter tests have them."""
+
 
 def exponents(*layers, **options):
     return lyapunov_exponents(Transition(layers), **options)
@@ -40,6 +43,7 @@ ORTHOGONAL = np.linalg.qr(RNG.normal(size=(4, 4)))[0]
 SKEWED = (lambda X: X @ np.diag([0.9, 0.5, -0.7, 0.2]) @ np.linalg.inv(X))(RNG.normal(size=(4, 4)))
 
 
+@quickly
 @pytest.mark.parametrize("V", [ORTHOGONAL, SKEWED], ids=["orthogonal", "diagonalisable"])
 @pytest.mark.parametrize(
     ("spans", "weights", "a", "b"),
@@ -105,6 +109,7 @@ def test_the_operator_is_the_companion_matrix(name):
     assert_close(found, total / (201 - depth - skipped), atol=1e-12, why="rounding")
 
 
+@quickly
 @pytest.mark.parametrize("spans", [(1,), (8,), (1, 4)])
 def test_exponents_are_the_slopes_of_the_singular_values(spans):
     weights = (1 / len(spans),) * len(spans)
@@ -119,6 +124,7 @@ def test_exponents_are_the_slopes_of_the_singular_values(spans):
         assert_close(found.exponent.sum(), logs.sum() / steps, atol=1e-10, why="rounding of logs")
 
 
+@quickly
 def test_exponents_do_not_depend_on_the_start_and_seeds_repeat():
     base = layer(800, neurons=6, spread=0.6)
     one, other = (exponents(base, leading=3, burn_in=400, seed=seed).exponent for seed in (0, 1))
@@ -126,6 +132,7 @@ def test_exponents_do_not_depend_on_the_start_and_seeds_repeat():
     assert_equal(one, exponents(base, leading=3, burn_in=400).exponent)
 
 
+@quickly
 def test_a_dense_transition_is_the_vanilla_layer_of_its_steps():
     base = layer(300, neurons=4, spread=0.4, samples=2)
     diagonal = np.einsum("tbj,jk->tbjk", base.a[:-1], np.eye(4))
@@ -194,6 +201,7 @@ def test_all_is_lost_when_every_window_is_empty():
     assert found.rank_bound.item() == 0
 
 
+@quickly
 def test_the_distribution_over_samples_is_that_of_its_exponents():
     base = layer(400, neurons=5, samples=6, spread=0.5)
     found = exponents(base, leading=3, burn_in=100)
@@ -209,6 +217,7 @@ def test_the_distribution_over_samples_is_that_of_its_exponents():
     assert np.isnan(one.sd).all()
 
 
+@quickly
 def test_the_diffusion_of_independent_factors_is_their_variance():
     rng = np.random.default_rng(0)
     logs = rng.normal(-0.3, 0.4, size=(100, 30, 1))
@@ -246,6 +255,7 @@ def test_every_neuron_and_recurrence_has_the_exponents_of_its_companion_matrices
         assert_close(found.exponent[0, b], total / (35 - depth), atol=1e-9, why="rounding, times a condition")
 
 
+@quickly
 def test_exponents_of_the_stack_are_those_of_its_layers_together():
     """Its state's Jacobian is triangular in the layers; here as one matrix, with a link between them."""
     low, high = layer(700, spans=(2,), spread=0.2, seed=4), layer(700, neurons=2, spread=0.1, seed=5)

@@ -52,7 +52,7 @@ def test_a_configuration_comes_back_from_its_file_as_it_was(tables):
 def test_what_is_stored_is_whole():
     """Every default is written out, so that a later default changes nothing for a stored run."""
     stored = tomllib.loads(write_toml(TrainConfig()))
-    optional = {"task.folder", "network.norm", "optimiser.clip", "watch.lags"}
+    optional = {"task.folder", "network.norm", "network.parameters", "optimiser.clip", "watch.lags"}
     written = {f"{part}.{key}" for part, keys in stored.items() for key in keys}
     assert written == set(known_keys()) - optional
     assert stored["network"]["neuron"] == {

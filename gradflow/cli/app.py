@@ -15,10 +15,12 @@ from gradflow.caches import cache_folder
 from gradflow.cli.analyze import analyze
 from gradflow.cli.bench import bench
 from gradflow.cli.doctor import doctor
+from gradflow.cli.evaluate import evaluate
 from gradflow.cli.figures import figures
 from gradflow.cli.options import Verbose
 from gradflow.cli.plot import plot
 from gradflow.cli.record import record
+from gradflow.cli.sweep import sweep
 from gradflow.cli.tasks import tasks
 from gradflow.cli.train import train
 
@@ -43,6 +45,8 @@ app.command()(tasks)
 app.command()(bench)
 app.command()(doctor)
 app.command()(train)
+app.command()(evaluate)
+app.command()(sweep)
 
 
 def _show_version(wanted: bool) -> bool:

@@ -53,3 +53,22 @@ def spans(text: str) -> tuple[int, ...]:
     if min(found) < 1:
         raise typer.BadParameter(f"got {text!r}, expected spans of at least 1 step (1 is vanilla)")
     return found
+
+
+def several(text: str) -> tuple[str, ...]:
+    """Read values with commas between them; those within brackets, braces and quotes belong to a value.
+
+    >>> several("lif,plif"), several("[8, 8],[16]"), several("0.1,")
+    (('lif', 'plif'), ('[8, 8]', '[16]'), ('0.1',))
+    """
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if letter in "\"'" and quote in ("", letter):
+            quote = "" if quote else letter
+        if not quote:
+            depth += (letter in "[{(") - (letter in "]})")
+        if letter == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(part.strip() for part in parts if part.strip())

@@ -135,12 +135,12 @@ def _path(out: Path, kind: str, count: int) -> Path:
 
 
 def _trained(folder: Path, step: int | None) -> "tuple[RecurrentSNN, Task]":
-    """Return the network of a training run, as it answers, and its task."""
+    """Return the network of a training run, as it answers, and its task; ValueError for a baseline."""
     from gradflow.train import load_run
 
     session = load_run(folder, step=step)
     session.net.eval()
-    return session.net, session.task
+    return session.spiking, session.task
 
 
 def _record(

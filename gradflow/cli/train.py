@@ -23,6 +23,9 @@ def train(
     recurrence: Annotated[
         str | None, typer.Option(help="vanilla, none, skip:SPAN or asrc:MAX_SPAN, as in asrc:51.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="snn (the default), rnn, gru, lstm, snntorch or spikingjelly.")
+    ] = None,
     neuron: Annotated[str | None, typer.Option(help="lif, plif or glif.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="paper: as published; quick: minutes on two cores.")
@@ -35,7 +38,7 @@ def train(
     seed: Seed = None,
     settings: Settings = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run (default: gradflow-runs/TASK-RECURRENCE-SEED).")
+        Path | None, typer.Option(help="Folder of the run (default: gradflow-runs/TASK-KIND-SEED).")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     as_json: AsJson = False,
@@ -47,12 +50,15 @@ def train(
 
     Example: gradflow train psmnist --recurrence skip:8 --preset quick --out run
 
+    Beside it an LSTM with as many parameters: gradflow train psmnist --model lstm --set
+    network.parameters=63114 --preset quick
+
     Several processes train one network as one would: torchrun --nproc-per-node 2 -m gradflow train psmnist,
     or accelerate launch --multi_gpu --num_processes 2 -m gradflow train psmnist (without a GPU too).
     """
     options: dict[str, dict[str, Any]] = {
         "task": {"name": task, "folder": None if data is None else str(data)},
-        "network": {"recurrence": recurrence, "neuron": neuron, "seed": seed},
+        "network": {"model": model, "recurrence": recurrence, "neuron": neuron, "seed": seed},
         "training": {"epochs": epochs, "seed": seed},
     }
     given = {
@@ -112,14 +118,18 @@ def _resolved(
         if task not in TASKS:
             raise ValueError(f"task {task!r}: expected one of {', '.join(TASKS)}")
         if preset is not None:
-            below = merge(below, tables_of(preset, task, said.get("network", {}).pop("recurrence", None)))
+            network = said.get("network", {})
+            model = network.get("model") or below.get("network", {}).get("model", "snn")
+            below = merge(below, tables_of(preset, task, network.pop("recurrence", None), model))
         return resolve(below, said)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
 def _name(config: "TrainConfig") -> str:
-    """Return the name of a run's folder: task, recurrence and seed."""
+    """Return the name of a run's folder: task, recurrence (or the baseline's word) and seed."""
+    if config.network.model != "snn":
+        return f"{config.task.name}-{config.network.model}-{config.training.seed}"
     recurrences = config.network.recurrences()
     labels = [str(one) for one in (recurrences if isinstance(recurrences, tuple) else (recurrences,))]
     words = "-".join(dict.fromkeys(labels)).replace(":", "")

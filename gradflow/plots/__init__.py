@@ -3,6 +3,7 @@
 from gradflow.plots.curves import CurveArtists, decay_curves
 from gradflow.plots.drawn import data
 from gradflow.plots.epochs import rates_over_epochs
+from gradflow.plots.evaluation import confusion, robustness
 from gradflow.plots.marks import FLOAT32_FLOOR, float32_floor, name_ends
 from gradflow.plots.products import path_norms, zero_shares
 from gradflow.plots.rates import RateArtists, decay_rates, rate_errors, rung_looks
@@ -14,6 +15,7 @@ __all__ = [
     "CurveArtists",
     "RateArtists",
     "activity",
+    "confusion",
     "data",
     "decay_curves",
     "decay_rates",
@@ -26,6 +28,7 @@ __all__ = [
     "path_norms",
     "rate_errors",
     "rates_over_epochs",
+    "robustness",
     "rung_looks",
     "style",
     "zero_shares",

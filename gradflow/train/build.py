@@ -1,19 +1,24 @@
 """From a configuration to what it describes: the task, the network, the groups of its optimiser."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
+from gradflow.baselines import BaselineNetwork, baseline_conventions, hidden_for, nearest_hidden
+from gradflow.conventions import Conventions, conventions_of
 from gradflow.network import RecurrentSNN, Sized
 from gradflow.neurons import NeuronParameters
 from gradflow.norms import NormParameters
 from gradflow.recurrence import SpanParameters
+from gradflow.shapes import Inputs
 from gradflow.tasks import Task, by_name
 from gradflow.train.config import NetworkPart, OptimiserPart, TaskPart
 from gradflow.train.schedule import Rate
 
+Network: TypeAlias = RecurrentSNN | BaselineNetwork
+"""What can be trained."""
 GROUPS: Mapping[str, tuple[type[nn.Module], ...]] = {
     "neurons": (NeuronParameters,),
     "spans": (SpanParameters,),
@@ -34,24 +39,52 @@ def build_task(part: TaskPart) -> Task:
     return by_name(part.name, part.folder, **options)
 
 
-def build_network(part: NetworkPart, task: Sized) -> RecurrentSNN:
+def build_network(part: NetworkPart, task: Sized) -> Network:
     """Return the network of a configuration, at its start.
 
-    Raises ValueError for choices that make no network, such as one recurrence too many.
+    Raises ValueError for choices that make no network, such as one recurrence too many, ImportError for a
+    baseline whose library is not installed.
+
+    >>> import gradflow as gf
+    >>> net = build_network(NetworkPart(model="gru", hidden=(1, 2), parameters=10_000), gf.Sizes(1, 10))
+    >>> net.hidden, sum(parameter.numel() for parameter in net.parameters())
+    ((21, 42), 10132)
     """
-    return RecurrentSNN(
-        task,
-        hidden=part.hidden,
-        recurrence=part.recurrences(),
-        neuron=part.neurons(),
-        bias=part.bias,
-        dropout=part.dropout,
-        norm=part.norms(),
-        readout=part.readout,
-        recurrent_gain=part.recurrent_gain,
-        seed=part.seed,
-        dtype=getattr(torch, part.dtype),
-    )
+    common: dict[str, Any] = {
+        "bias": part.bias,
+        "dropout": part.dropout,
+        "readout": part.readout,
+        "recurrent_gain": part.recurrent_gain,
+        "seed": part.seed,
+        "dtype": getattr(torch, part.dtype),
+    }
+    cell = part.cell()
+    if cell is not None:
+        hidden = part.hidden
+        if part.parameters is not None:
+            hidden = hidden_for(cell, task, part.parameters, hidden, bias=part.bias)
+        return BaselineNetwork(task, hidden, cell, **common)
+
+    def spiking(hidden: tuple[int, ...]) -> RecurrentSNN:
+        return RecurrentSNN(task, hidden, part.recurrences(), part.neurons(), norm=part.norms(), **common)
+
+    if part.parameters is None:
+        return spiking(part.hidden)
+
+    def count(hidden: tuple[int, ...]) -> int:
+        return sum(parameter.numel() for parameter in spiking(hidden).parameters())
+
+    return spiking(nearest_hidden(count, part.parameters, part.hidden))
+
+
+def describe_run(
+    net: Network, x: Inputs, provenance: Mapping[str, str | int | float], loss_placement: str
+) -> Conventions:
+    """Return the conventions of a network in the mode it is in, from a run on a few sequences."""
+    run = net(x, generator=net.mask_generator())
+    if isinstance(net, BaselineNetwork):
+        return baseline_conventions(net, run, provenance=provenance, loss_placement=loss_placement)
+    return conventions_of(net, run, provenance=provenance, loss_placement=loss_placement)
 
 
 def grouped_parameters(net: nn.Module) -> dict[str, list[nn.Parameter]]:

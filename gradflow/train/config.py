@@ -15,8 +15,10 @@ from pydantic import (
     StrictInt,
     StrictStr,
     field_validator,
+    model_validator,
 )
 
+from gradflow.baselines import Cell
 from gradflow.neurons import Neuron
 from gradflow.norms import Norm
 from gradflow.readout import Readout
@@ -28,6 +30,7 @@ from gradflow.train.kinds import (
     RECURRENCES,
     PerLayer,
     Table,
+    cell_of,
     from_table,
     objects_of,
     whole_table,
@@ -67,19 +70,27 @@ class TaskPart(Part):
 class NetworkPart(Part):
     """What learns; the arguments of `RecurrentSNN`, with words or tables where it takes objects.
 
+    A baseline takes those that are its own as well: recurrence and norm are refused, and the neuron but for
+    decay and threshold of a LIF in the layers of other libraries.
+
     Attributes:
-        hidden: neurons of each layer.
+        model: snn, or a baseline (`gradflow.baselines`): rnn, gru, lstm, snntorch or spikingjelly.
+        hidden: neurons of each layer; with `parameters`, in these proportions.
+        parameters: how many the network is to learn: the nearest sizes are taken; None for `hidden` itself.
         recurrence: vanilla, none, skip:SPAN, asrc:MAX_SPAN or a table; one, or a list with one per layer.
         neuron: lif, plif, glif or a table, its surrogate within; one, or one per layer.
         norm: layer, batch or a table; None for none.
         readout: sum, mean or last, where the task does not say.
-        bias: whether the linear maps have one. dropout: share of currents dropped, one mask a sequence.
+        bias: whether the linear maps have one. dropout: share of currents dropped (of a baseline: of each
+            layer's outputs), one mask a sequence.
         recurrent_gain: factor on the orthogonal V at the start.
         seed: of the parameters at the start.
         dtype: float32 or float64.
     """
 
+    model: Literal["snn", "rnn", "gru", "lstm", "snntorch", "spikingjelly"] = "snn"
     hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 128, 128)
+    parameters: Count | None = None
     recurrence: PerLayer = Field(default="vanilla", validate_default=True)
     neuron: PerLayer = Field(default="lif", validate_default=True)
     norm: Table | None = None
@@ -104,6 +115,18 @@ class NetworkPart(Part):
     @classmethod
     def _norm(cls, given: Any) -> Any:
         return None if given is None else whole_table(NORMS, given)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "NetworkPart":
+        self.cell()
+        return self
+
+    def cell(self) -> Cell | None:
+        """Return the cell of a baseline, or None for a spiking network of gradflow's own.
+
+        Raises ValueError for choices that are not the baseline's.
+        """
+        return cell_of(self.model, self.recurrence, self.neuron, self.norm)
 
     def recurrences(self) -> Recurrence | tuple[Recurrence, ...]:
         """Return the recurrence, or that of each layer."""

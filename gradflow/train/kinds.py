@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, TypeAlias
 
+from gradflow.baselines import GRU, LSTM, Cell, SnnTorch, SpikingJelly, TanhRNN
+from gradflow.baselines.peers import PeerCell
 from gradflow.neurons import GLIF, LIF, PLIF
 from gradflow.norms import BatchNorm, LayerNorm
 from gradflow.recurrence import AdaptiveSkip, NoRecurrence, Skip, Vanilla, parse_recurrence
@@ -54,6 +56,8 @@ NEURONS = Family("neuron", {"lif": LIF, "plif": PLIF, "glif": GLIF}, "lif")
 RECURRENCES = Family(
     "recurrence", {"none": NoRecurrence, "vanilla": Vanilla, "skip": Skip, "asrc": AdaptiveSkip}
 )
+CELLS: Mapping[str, type[Cell]] = {kind.word: kind for kind in (TanhRNN, GRU, LSTM, SnnTorch, SpikingJelly)}
+"""Baselines by their word."""
 NORMS = Family("norm", {"layer": LayerNorm, "batch": BatchNorm})
 
 
@@ -155,6 +159,36 @@ def objects_of(family: Family, given: PerLayer) -> Any:
     if isinstance(given, tuple):
         return tuple(from_table(family, entry) for entry in given)
     return from_table(family, given)
+
+
+def cell_of(model: str, recurrence: PerLayer, neuron: PerLayer, norm: Table | None) -> Cell | None:
+    """Return the cell of a baseline, None for snn.
+
+    Raises ValueError where recurrence, neuron or norm is one that the baseline cannot have.
+
+    >>> vanilla, lif = whole_table(RECURRENCES, "vanilla"), whole_table(NEURONS, "lif")
+    >>> cell_of("lstm", vanilla, lif, None)
+    LSTM(forget_bias=1.0)
+    """
+    if model not in CELLS:
+        return None
+    kind = CELLS[model]
+    recurrences = recurrence if isinstance(recurrence, tuple) else (recurrence,)
+    other = next((table for table in recurrences if table["kind"] != "vanilla"), None)
+    if other is not None:
+        raise ValueError(
+            f"recurrence is {from_table(RECURRENCES, other)}, but {model} has its own, from one step to the "
+            "next; leave it out, or set it to vanilla"
+        )
+    if norm is not None:
+        raise ValueError(f"norm is {norm['kind']}, but {model} has none; leave it out, or set it to none")
+    if issubclass(kind, PeerCell):
+        if isinstance(neuron, tuple):
+            raise ValueError(f"neuron is one for each layer, but {model} has the same in all; give one")
+        return kind(from_table(NEURONS, neuron))
+    if neuron != whole_table(NEURONS, "lif"):
+        raise ValueError(f"neuron is chosen, but {model} does not spike; leave it out")
+    return kind()
 
 
 def example(family: Family) -> str:

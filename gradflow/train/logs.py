@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gradflow.network import RecurrentSNN
 from gradflow.recurrence import AdaptiveSpanParameters, SpanMode
 from gradflow.train.files import write_whole
 from gradflow.train.position import Tally
@@ -17,9 +18,10 @@ LOG_NAME, EVENTS_NAME = "log.csv", "tensorboard"
 def row_of(session: Session, validation: Tally) -> dict[str, Any]:
     """Return the log's row of the epoch that ends: before the spans are annealed."""
     at = session.position
-    owners = [layer.spans for layer in session.net.recurrent_layers()]
+    net = session.net
+    owners = [layer.spans for layer in net.recurrent_layers()] if isinstance(net, RecurrentSNN) else []
     adaptive = [owner for owner in owners if isinstance(owner, AdaptiveSpanParameters)]
-    spans = [owner.taps(SpanMode.HARD, session.net.output.weight).spans for owner in owners]
+    spans = [owner.taps(SpanMode.HARD, net.output.weight).spans for owner in owners]
     return {
         "epoch": at.epoch + 1,
         "step": at.step,

@@ -66,12 +66,13 @@ POOLED = ("smnist", "psmnist")
 PUBLISHED_EPOCHS = 200
 
 
-def preset(name: str, task: str, recurrence: Any = None) -> Table:
+def preset(name: str, task: str, recurrence: Any = None, model: str = "snn") -> Table:
     """Return the tables of a preset for a task and, where one is chosen, a recurrence.
 
     `paper`: the row of this task and recurrence; with a recurrence that was not published, the first row's
     layers and rates (so that spans can be compared within a published set-up). `quick`: 196 steps of the
     digits, 20 epochs, and for ASRC a temperature that falls in them as far as in the published 200.
+    A baseline has the layers and rates, but no recurrence unless one is given (which it then refuses).
 
     Raises ValueError for a preset that does not exist, or a task that has no published set-up.
 
@@ -81,7 +82,13 @@ def preset(name: str, task: str, recurrence: Any = None) -> Table:
     if name not in PRESETS:
         raise ValueError(f"preset {name!r}: expected {' or '.join(PRESETS)}")
     tables = _paper(task, recurrence) if name == "paper" else _quick(task, recurrence)
-    return merge({"task": {"name": task}}, tables)
+    tables = merge({"task": {"name": task}}, tables)
+    if model != "snn":
+        network = {"model": model, **tables["network"]}
+        if recurrence is None:
+            network.pop("recurrence", None)
+        tables["network"] = network
+    return tables
 
 
 def _paper(task: str, recurrence: Any) -> Table:

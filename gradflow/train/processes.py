@@ -95,6 +95,10 @@ class Processes(Devices):
             for name, child in module.named_children():
                 if isinstance(child, BatchNormParameters):
                     setattr(module, name, WholeBatchNorm(child))
+        for parameter in net.parameters():
+            if 1 in parameter.shape:
+                # the engine's gradients of one column have strides of which the wrapper would warn
+                parameter.register_hook(_in_rows)  # type: ignore[no-untyped-call]
         wrapped: nn.Module = self.accelerator.prepare_model(net)
         return wrapped
 
@@ -161,6 +165,10 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:  # noqa: ARG004
         return add_up(grads[0].contiguous())
+
+
+def _in_rows(gradient: Tensor) -> Tensor:
+    return gradient.clone(memory_format=torch.contiguous_format)
 
 
 def add_up(values: Tensor) -> Tensor:

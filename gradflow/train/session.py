@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from gradflow.conventions import conventions_of
 from gradflow.network import RecurrentSNN
 from gradflow.tasks import Task
 from gradflow.train import state
-from gradflow.train.budget import Sizes, WatchPlan, plan_watch
-from gradflow.train.build import build_network, build_optimiser, build_task
+from gradflow.train.budget import WatchPlan
+from gradflow.train.build import Network, build_network, build_optimiser, build_task, describe_run
 from gradflow.train.checkpoint import Checkpoint, ForeignCheckpointError, Tensors
 from gradflow.train.config import TrainConfig
+from gradflow.train.costs import plan_for
 from gradflow.train.devices import Devices, OneDevice
 from gradflow.train.position import Position
 from gradflow.train.sources import write_toml
@@ -39,7 +39,7 @@ class Session:
 
     config: TrainConfig
     task: Task
-    net: RecurrentSNN
+    net: Network
     optimiser: torch.optim.Optimizer
     devices: Devices
     model: torch.nn.Module
@@ -66,38 +66,36 @@ class Session:
         return session
 
     @property
+    def spiking(self) -> RecurrentSNN:
+        """The network, where it is one of gradflow's own.
+
+        Raises ValueError for a baseline.
+        """
+        if not isinstance(self.net, RecurrentSNN):
+            raise ValueError(
+                f"the run's network is a baseline, {self.config.network.model}, expected a RecurrentSNN: "
+                "Jacobian curves of torch's RNN, GRU and LSTM are in the run's gradients.nc"
+            )
+        return self.net
+
+    @property
     def batches(self) -> int:
         """Steps of one epoch."""
         return -(-len(self.task.train) // self.config.training.batch)
 
     def plan_watch(self) -> WatchPlan:
         """Return when the gradient is watched, within the budget."""
-        # training is shared by the processes, a look is taken by one
-        sizes = Sizes(
-            train=-(-len(self.task.train) // self.devices.processes),
-            validation=-(-len(self.task.validation) // self.devices.processes),
-            steps=self.task.steps,
-            inputs=self.task.inputs,
-            hidden=self.net.hidden,
-            spans=[spec.max_span if spec.label.startswith("asrc") else 1 for spec in self.net.recurrences],
-        )
-        return plan_watch(
-            self.config.watch,
-            sizes,
-            epochs=self.config.training.epochs,
-            batches=self.batches,
-            device=self.net.output.weight.device.type,
-        )
+        processes = self.devices.processes
+        return plan_for(self.net, self.task, self.config, batches=self.batches, processes=processes)
 
     @torch.no_grad()
     def describe(self) -> dict[str, Any]:
         """Return the conventions of this network on this task in training, from a run of one sequence."""
         batch = self.devices.put(self.task.sample(1))
         self.net.train()
-        run = self.net(batch.inputs, generator=self.net.mask_generator())
         placement = self.task.objective.placement(self.net.readout)
         provenance = self.task.provenance()
-        found = conventions_of(self.net, run, provenance=provenance, loss_placement=placement)
+        found = describe_run(self.net, batch.inputs, provenance, placement)
         return {**provenance, **found.attrs(), "batch": self.config.training.batch}
 
     def remember_best(self) -> None:

@@ -24,7 +24,7 @@ class Summary:
         seconds, watch_seconds: for training and validation; for watching the gradient.
         watch_overhead: the latter over the former. watch_expected: what was planned.
         watch_note: what was given up to stay within the budget, or "".
-        processes: that trained together.
+        processes: that trained together. model: snn, or the baseline's word.
     """
 
     folder: str
@@ -45,6 +45,7 @@ class Summary:
     watch_expected: float
     watch_note: str
     processes: int = 1
+    model: str = "snn"
 
     def as_json(self) -> str:
         """Return the summary as JSON."""
@@ -77,8 +78,9 @@ class Summary:
             if self.watch_seconds
             else "gradient not watched"
         )
+        kind = self.recurrence if self.model == "snn" else self.model
         return [
-            f"{self.task}, {self.recurrence}: {self.parameters} parameters, {self.epochs} epochs, "
+            f"{self.task}, {kind}: {self.parameters} parameters, {self.epochs} epochs, "
             f"{self.steps} steps in {self.seconds:.1f} s"
             + (f" on {self.processes} processes" if self.processes > 1 else ""),
             f"validation {self.validation_accuracy:.2%} (loss {self.validation_loss:.4g}), best in epoch "
@@ -111,4 +113,5 @@ def summarise(session: Session, folder: Path, test: Tally) -> Summary:
         watch_expected=session.plan.expected,
         watch_note=session.plan.note,
         processes=session.devices.processes,
+        model=session.config.network.model,
     )

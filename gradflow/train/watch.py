@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 
 from gradflow.analysis import fit_decay, zero_summary
+from gradflow.baselines import BaselineNetwork, baseline_conventions, baseline_products
 from gradflow.jacobian import MatrixNorm, jacobian_products
 from gradflow.network import RecurrentSNN
 from gradflow.readout import Readout
@@ -31,7 +33,7 @@ KIND = "gradient while training"
 RECORD = Keep.NORMS | Keep.ACTIVITY
 
 
-def look(net: RecurrentSNN, batch: Batch, *, lags: int | None = None) -> xr.Dataset:
+def look(net: RecurrentSNN | BaselineNetwork, batch: Batch, *, lags: int | None = None) -> xr.Dataset:
     """Return what there is to see of the gradient in a network as it is now.
 
     Args:
@@ -47,9 +49,10 @@ def look(net: RecurrentSNN, batch: Batch, *, lags: int | None = None) -> xr.Data
         square over samples of ‖∂L/∂u[t]‖, and `zero_share` (layer, time); with the ending `_last` the same
         with the loss on the last step alone, where the task lets it be placed there. Of the network:
         `firing_rate`, `window` (layer), `p` (layer, span), `span_mean`, `span_hard`, `temperature` (layer).
+        Of a baseline of torch's the curves of ∂h[T]/∂h[t], their fit and their zeros alone.
 
     Raises:
-        ValueError: for potentials or losses that are no longer finite.
+        ValueError: for potentials or losses that are no longer finite, or a baseline of another library.
 
     Cost: 2 H³ multiplications per layer, sample and lag, and two forward and backward passes.
 
@@ -63,7 +66,10 @@ def look(net: RecurrentSNN, batch: Batch, *, lags: int | None = None) -> xr.Data
     training = net.training
     net.eval()
     try:
-        seen = _look(net, batch, lags)
+        if isinstance(net, BaselineNetwork):
+            seen = _look_at_baseline(net, batch, lags)
+        else:
+            seen = _look(net, batch, lags)
     finally:
         net.train(training)
     return seen
@@ -82,6 +88,19 @@ def _look(net: RecurrentSNN, batch: Batch, lags: int | None) -> xr.Dataset:
     parts |= _spans(net, products)
     placement = parts["grad_u"].attrs["loss_placement"]
     return xr.Dataset(parts, attrs={**fit.attrs, "kind": KIND, "loss_placement": placement})
+
+
+def _look_at_baseline(net: BaselineNetwork, batch: Batch, lags: int | None) -> xr.Dataset:
+    products = baseline_products(net, batch.inputs, lags=lags)
+    fit, zeros = fit_decay(products), zero_summary(products)
+    parts = {"log_frobenius": products.log_frobenius}
+    parts |= {name: fit[name] for name in FITTED}
+    parts |= {name: zeros[name] for name in ZEROS}
+    with torch.no_grad():
+        run = net(batch.inputs.to(net.output.weight))
+    told = {**batch.provenance, **baseline_conventions(net, run, provenance=batch.provenance).attrs()}
+    # the products are taken in float64, whatever the network's own numbers
+    return xr.Dataset(parts, attrs={**fit.attrs, **told, "dtype": "float64", "kind": KIND})
 
 
 def _loss_gradient(net: RecurrentSNN, batch: Batch) -> dict[str, xr.DataArray]:
@@ -172,7 +191,8 @@ def read_watch(folder: Path, *, until: int | None = None) -> xr.Dataset:
     looks = [_read_look(path) for path in chosen]
     data = xr.concat(looks, dim="epoch", join="exact", combine_attrs="drop_conflicts")
     for name in ("p", "lag"):
-        data[name].attrs = looks[0][name].attrs
+        if name in data.variables:
+            data[name].attrs = looks[0][name].attrs
     return data
 
 
