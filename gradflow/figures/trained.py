@@ -7,6 +7,7 @@ in a folder named after what is trained, so that figures share them and one that
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from gradflow.caches import cache_folder
 from gradflow.figures.registry import Config, Progress, silent
 from gradflow.plots import name_ends
 from gradflow.sweep import Grid, Status, run_sweep
+from gradflow.sweep.results import RUNS_NAME
 
 POOLED_TASKS = ("psmnist", "smnist")
 KEPT = (
@@ -124,9 +126,7 @@ def trained(config: TrainedConfig, figure: str, progress: Progress = silent) -> 
         ValueError: where a network has no result, with the reason.
     """
     grid = grid_of(config)
-    shared = {"base": grid.base, "preset": grid.preset, "axes": sorted(grid.axes)}
-    key = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
-    found = run_sweep(grid, cache_folder() / "figures" / f"trained-{key}", progress=progress)
+    found = run_sweep(grid, sweep_folder(grid), progress=progress)
     found = found.sel({axis: list(values) for axis, values in grid.axes.items()})
     bad = found.status != Status.DONE
     if bool(bad.any()):
@@ -139,6 +139,20 @@ def trained(config: TrainedConfig, figure: str, progress: Progress = silent) -> 
     seeds = ",".join(map(str, range(config.seeds)))
     attrs = {key: value for key, value in found.attrs.items() if key not in ("grid", "kind")}
     return data.assign_attrs({**attrs, **words, "network_seed": seeds, **told})
+
+
+def sweep_folder(grid: Grid) -> Path:
+    """Return the folder of a sweep: the same for grids that differ in the values of their axes alone."""
+    shared = {"base": grid.base, "preset": grid.preset, "axes": sorted(grid.axes)}
+    key = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
+    return cache_folder() / "figures" / f"trained-{key}"
+
+
+def run_folders(config: TrainedConfig) -> dict[tuple[str, str, int], Path]:
+    """Return the folder of every network, by task, recurrence and seed."""
+    grid = grid_of(config)
+    runs = sweep_folder(grid) / RUNS_NAME
+    return {tuple(cell.values.values()): runs / cell.name for cell in grid.cells()}
 
 
 def over_seeds(values: xr.DataArray) -> xr.Dataset:
