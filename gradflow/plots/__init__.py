@@ -1,5 +1,6 @@
 """Pictures of labelled arrays: (data, ax) → artists. Plots compute nothing and know no network."""
 
+from gradflow.plots.collapse import CollapseArtists, collapsed_curves, span_rates
 from gradflow.plots.curves import CurveArtists, decay_curves
 from gradflow.plots.drawn import data
 from gradflow.plots.epochs import rates_over_epochs
@@ -12,9 +13,11 @@ from gradflow.plots.style import ordered_colours, style
 
 __all__ = [
     "FLOAT32_FLOOR",
+    "CollapseArtists",
     "CurveArtists",
     "RateArtists",
     "activity",
+    "collapsed_curves",
     "confusion",
     "data",
     "decay_curves",
@@ -30,6 +33,7 @@ __all__ = [
     "rates_over_epochs",
     "robustness",
     "rung_looks",
+    "span_rates",
     "style",
     "zero_shares",
 ]
