@@ -13,7 +13,6 @@ from pydantic import Field, field_validator
 
 from gradflow.analysis import fit_decay, student_interval
 from gradflow.figures.cells import (
-    AFFORDABLE,
     CellConfig,
     blas_threads,
     network,
@@ -34,6 +33,8 @@ from gradflow.theory.regimes import measured_crossing
 from gradflow.theory.typical import WINDOW, WINDOWS
 from gradflow.transition import Transition, local_jacobians
 
+WIDEST_TYPICAL = 8
+"""Span up to which the typical product is computed; beyond, the operator stands for it."""
 NEURON_PATH = 0.05
 """A rate this close to log α, relatively, is the neuron path's."""
 
@@ -143,15 +144,15 @@ def rungs(products: xr.Dataset, found: Transition, *, typical: bool) -> xr.DataA
 
 
 def typical_rate(found: Transition) -> float:
-    """Return the rate of the typical product; NaN where its state, 16 λ² H² bytes, is not `AFFORDABLE`.
+    """Return the rate of the typical product; NaN beyond span `WIDEST_TYPICAL`, where it takes λ³ H³.
 
-    Windows are two spans long at least, and fewer the longer they are.
+    Windows are fewer the wider the span.
     """
     layer = only_layer(found)
     depth = max(acting(layer, len(layer.a) - 1), default=1)
-    if 16 * (depth * layer.a.shape[2]) ** 2 > AFFORDABLE:
+    if depth > WIDEST_TYPICAL:
         return float("nan")
-    window = min(max(WINDOW, 2 * depth), len(layer.a) - 1)
+    window = min(WINDOW, len(layer.a) - 1)
     theory = typical_product(found, window=window, windows=max(min(2 * WINDOWS // depth, WINDOWS), 20))
     return float(theory.rate.item())
 
@@ -180,12 +181,14 @@ def crossings(data: xr.Dataset) -> xr.Dataset:
     """Return the span at which neuron path and recurrent path decay equally fast.
 
     `crossing` (decay) is the mean over networks of what `measured_crossing` reads off their rates, with its
-    95 % interval; `crossing_predicted` the mean of what it reads off those of the last rung. `recurrent`
+    95 % interval; `crossing_predicted` the mean of what it reads off those of the last rung, or of the one
+    before where that is not known. `recurrent`
     (decay, span): whether the measured rate is not within 5 % of log α. `recurrent_path_rate` (decay, span):
     −c/λ, c the geometric mean of λ |rate| over those that are not.
     """
     alone = data.neuron_path_rate
-    shown = {"measured": data.rate_seed, "predicted": data.predicted_seed.isel(rung=-1, drop=True)}
+    rungs = [data.predicted_seed.sel(rung=rung, drop=True) for rung in data.rung.values[-2:]]
+    shown = {"measured": data.rate_seed, "predicted": rungs[-1].fillna(rungs[0])}
     spans = [int(span) for span in data.span.values]
     found = {
         name: xr.apply_ufunc(

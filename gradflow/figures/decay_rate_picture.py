@@ -26,7 +26,7 @@ CAPTION = (
     "allows growth where it is positive. The characteristic root takes the mean factors, a = E a, b = E φ; "
     "mean square takes their mean squares; variance propagation each neuron's own, with V drawn anew at each "
     "step; the transfer operator all second moments, with the one V there is: the rate of the average "
-    "product. The typical product adds what its log-norms scatter and what steps remember of each other."
+    "product. The typical product, up to span 8, adds what its log-norms scatter and what steps remember."
 )
 BOUND = "bound"
 NEURON: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 1.4, "zorder": 2.6}
