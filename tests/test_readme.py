@@ -119,6 +119,18 @@ def test_the_table_of_rates_is_the_committed_one():
         assert path == ("neuron" if alone else "recurrent")
 
 
+def test_the_table_of_learning_is_the_committed_one():
+    row = r"^\| (p?smnist) \| (\w[^|]*) \| ([\d.]+) % \| ([\d.]+) … ([\d.]+) % \| ([\d.]+) \| [\d,]+ \|$"
+    rows = re.findall(row, BOOK, re.MULTILINE)
+    runs = pd.read_csv(ROOT / "figures" / "accuracy-vs-span.csv")
+    runs["said"] = runs.recurrence.str.replace("skip:", "SRC λ = ").str.replace("asrc:", "ASRC, spans to ")
+    shares = 100.0 * runs.groupby(["task", "said"]).test_accuracy.agg(["mean", "min", "max", "sem"])
+    assert len(rows) == len(shares) == 10
+    for task, word, *said in rows:
+        expected = shares.loc[task, word]
+        assert_close([float(value) for value in said], expected, atol=0.051, why="one digit after the point")
+
+
 def test_every_name_in_the_readmes_table_exists():
     for name in re.findall(r"`gf\.([\w.]+)", README):
         found = gf

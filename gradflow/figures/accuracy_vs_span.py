@@ -11,7 +11,16 @@ import xarray as xr
 from matplotlib.figure import Figure as Picture
 
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
-from gradflow.figures.trained import FULL, QUICK, TrainedConfig, adaptive_word, over_seeds, spoken, trained
+from gradflow.figures.trained import (
+    FULL,
+    QUICK,
+    TrainedConfig,
+    adaptive_word,
+    digits_of,
+    over_seeds,
+    spoken,
+    trained,
+)
 from gradflow.plots import style
 from gradflow.plots.learning import accuracy_against_span
 
@@ -61,7 +70,7 @@ def draw(data: xr.Dataset) -> Picture:
                 ax.legend(list(entries.values()), list(entries), loc="lower right")
             else:
                 ax.set_ylabel("")
-        picture.suptitle("Right answers against the span of the recurrence")
+        picture.suptitle(f"Right answers against the span: {digits_of(data)}")
     return picture
 
 

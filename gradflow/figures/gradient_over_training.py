@@ -12,7 +12,16 @@ from matplotlib.figure import Figure as Picture
 from matplotlib.ticker import NullLocator
 
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
-from gradflow.figures.trained import FULL, QUICK, TrainedConfig, name_curves, over_seeds, spoken, trained
+from gradflow.figures.trained import (
+    FULL,
+    QUICK,
+    TrainedConfig,
+    digits_of,
+    name_curves,
+    over_seeds,
+    spoken,
+    trained,
+)
 from gradflow.plots import rates_over_epochs, style
 
 CAPTION = (
@@ -59,7 +68,7 @@ def draw(data: xr.Dataset) -> Picture:
                     ax.set_xlabel("")
                 if layer == columns - 1:
                     name_curves(ax, artists.curves, width=ROOM, room=0.02)
-        picture.suptitle("Decay of the gradient while the network learns")
+        picture.suptitle(f"Decay of the gradient while learning: {digits_of(data)}")
     return picture
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from gradflow.evaluation import DISTURBANCES, Disturbance, robustness
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
-from gradflow.figures.trained import QUICK, TrainedConfig, over_seeds, run_folders, spoken, trained
+from gradflow.figures.trained import QUICK, TrainedConfig, digits_of, over_seeds, run_folders, spoken, trained
 from gradflow.plots import robustness as draw_robustness
 from gradflow.plots import style
 from gradflow.train import load_run
@@ -123,7 +123,7 @@ def draw(data: xr.Dataset) -> Picture:
             loc="outside lower center",
             ncols=len(artists.curves),
         )
-        picture.suptitle(f"Right answers under disturbances: {', '.join(tasks)}")
+        picture.suptitle(f"Right answers under disturbances: {', '.join(tasks)}, {digits_of(data)}")
     return picture
 
 

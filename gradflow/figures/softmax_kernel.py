@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Picture
 from pydantic import Field
 
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
-from gradflow.figures.trained import FULL, QUICK, TrainedConfig, adaptive_word, spoken, trained
+from gradflow.figures.trained import FULL, QUICK, TrainedConfig, adaptive_word, digits_of, spoken, trained
 from gradflow.plots import style
 from gradflow.plots.learning import kernel_over_epochs
 
@@ -60,7 +60,7 @@ def draw(data: xr.Dataset) -> Picture:
             ncols=min(len(names), 5),
             title="span that evaluation reads",
         )
-        picture.suptitle(f"Weights of the spans while they are learned: {spoken([word])[0]}")
+        picture.suptitle(f"Weights of the spans, {spoken([word])[0]}: {digits_of(data)}")
     return picture
 
 

@@ -155,6 +155,12 @@ def run_folders(config: TrainedConfig) -> dict[tuple[str, str, int], Path]:
     return {tuple(cell.values.values()): runs / cell.name for cell in grid.cells()}
 
 
+def digits_of(data: xr.Dataset) -> str:
+    """Return what the networks read, for the title of a picture."""
+    pool = json.loads(str(data.attrs["config"]))["pool"]
+    return "sequential digits" if pool == 1 else f"digits averaged over {pool} × {pool} pixels"
+
+
 def over_seeds(values: xr.DataArray) -> xr.Dataset:
     """Return mean, least and largest over seeds as `centre`, `low` and `high`."""
     return xr.Dataset({"centre": values.mean("seed"), "low": values.min("seed"), "high": values.max("seed")})

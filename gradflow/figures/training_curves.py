@@ -12,7 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
-from gradflow.figures.trained import FULL, QUICK, TrainedConfig, name_curves, over_seeds, spoken, trained
+from gradflow.figures.trained import (
+    FULL,
+    QUICK,
+    TrainedConfig,
+    digits_of,
+    name_curves,
+    over_seeds,
+    spoken,
+    trained,
+)
 from gradflow.plots import style
 from gradflow.plots.learning import learning_curves
 
@@ -41,7 +50,7 @@ def draw(data: xr.Dataset) -> Picture:
         for row, task in zip(panels, data.task.values, strict=True):
             _accuracy(row[0], shown.sel(task=task, drop=True), str(task))
             _loss(row[1], shown.sel(task=task, drop=True), str(task))
-        picture.suptitle("Learning with each recurrence: sequential digits")
+        picture.suptitle(f"Learning with each recurrence: {digits_of(data)}")
     return picture
 
 
