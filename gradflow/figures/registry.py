@@ -12,7 +12,13 @@ from pydantic import BaseModel, ConfigDict
 from gradflow.progress import Progress as Progress
 from gradflow.progress import silent as silent
 
-MODULES = ("decay_curves", "decay_rate", "relatives", "memory_horizon")
+MODULES = (
+    "decay_curves",
+    "decay_rate",
+    "relatives",
+    "memory_horizon",
+    "collapse",
+)
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
 
