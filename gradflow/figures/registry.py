@@ -22,6 +22,7 @@ MODULES = (
     "softmax_kernel",
     "gradient_over_training",
     "robustness",
+    "collapse",
 )
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
