@@ -8,9 +8,10 @@ from typing import Any
 
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 
-from gradflow.plots.lines import axes, curves, line, powers
+from gradflow.plots.lines import axes, band, curves, line, powers
 from gradflow.plots.style import ordered_colours
 
 LAG_LABEL = "lag $T-t$  (steps)"
@@ -34,6 +35,16 @@ class PathArtists:
     ax: Axes
     parts: dict[str, Line2D] = field(default_factory=dict)
     hops: dict[int, Line2D] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HopArtists:
+    """Numbers of hops that were drawn, by label: measured with their band, and the most there can be."""
+
+    ax: Axes
+    curves: dict[str, Line2D] = field(default_factory=dict)
+    bands: dict[str, PolyCollection] = field(default_factory=dict)
+    most: dict[str, Line2D] = field(default_factory=dict)
 
 
 def zero_shares(data: xr.Dataset, *, ax: Axes | None = None, label: str = "{dim} {value}") -> ZeroArtists:
@@ -96,4 +107,35 @@ def path_norms(data: xr.Dataset, *, ax: Axes | None = None) -> PathArtists:
         )
     artists.ax.set_xlabel(LAG_LABEL)
     artists.ax.set_ylabel(r"$\log_{10}\,\|$ part of $\partial u[T]\,/\,\partial u[t]\,\|_F$")
+    return artists
+
+
+def hop_counts(data: xr.Dataset, *, ax: Axes | None = None, label: str = "{dim} {value}") -> HopArtists:
+    """Draw how many recurrent hops carry a product, against the lag, and the most there can be (dotted).
+
+    Args:
+        data: `mean_hops`, `mean_hops_low`, `mean_hops_high` and `most_hops` along lag, and at most one
+            dimension more.
+        ax: axes to draw on (default: those of a new figure).
+        label: text of each curve, with {dim} and {value}.
+
+    Raises:
+        ValueError: where more than one dimension besides lag is left.
+
+    >>> names = ("mean_hops", "mean_hops_low", "mean_hops_high", "most_hops")
+    >>> one = xr.Dataset({name: ("lag", [0.0, 1.0]) for name in names}, {"lag": [0, 1]})
+    >>> hop_counts(one, label="run").curves["run"].get_ydata().tolist()
+    [0.0, 1.0]
+    """
+    artists = HopArtists(axes(ax))
+    shown = data[["mean_hops", "mean_hops_low", "mean_hops_high", "most_hops"]]
+    for curve in curves(shown, "lag", label, "hop_counts"):
+        low, high = curve.data.mean_hops_low, curve.data.mean_hops_high
+        artists.bands[curve.label] = band(artists.ax, curve, low, high, "lag")
+        artists.curves[curve.label] = line(artists.ax, curve, curve.data.mean_hops, "lag")
+        artists.most[curve.label] = line(
+            artists.ax, curve, curve.data.most_hops, "lag", linestyle=":", linewidth=1.0, label="_most"
+        )
+    artists.ax.set_xlabel(LAG_LABEL)
+    artists.ax.set_ylabel("recurrent hops $k$")
     return artists
