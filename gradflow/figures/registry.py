@@ -23,6 +23,7 @@ MODULES = (
     "gradient_over_training",
     "robustness",
     "collapse",
+    "paths",
 )
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
