@@ -6,7 +6,7 @@ from gradflow.plots.drawn import data
 from gradflow.plots.epochs import rates_over_epochs
 from gradflow.plots.evaluation import confusion, robustness
 from gradflow.plots.marks import FLOAT32_FLOOR, float32_floor, name_ends
-from gradflow.plots.products import hop_counts, path_norms, zero_shares
+from gradflow.plots.products import format_shares, hop_counts, path_norms, zero_shares
 from gradflow.plots.rates import RateArtists, decay_rates, rate_errors, rung_looks
 from gradflow.plots.records import activity, gradient_map, gradient_norms, gradient_paths
 from gradflow.plots.style import ordered_colours, style
@@ -23,6 +23,7 @@ __all__ = [
     "decay_curves",
     "decay_rates",
     "float32_floor",
+    "format_shares",
     "gradient_map",
     "gradient_norms",
     "gradient_paths",

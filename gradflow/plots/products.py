@@ -47,6 +47,15 @@ class HopArtists:
     most: dict[str, Line2D] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FormatArtists:
+    """Shares of zeros that were drawn: one line a number format, and the area of the structure."""
+
+    ax: Axes
+    formats: dict[str, Line2D] = field(default_factory=dict)
+    structural: PolyCollection | None = None
+
+
 def zero_shares(data: xr.Dataset, *, ax: Axes | None = None, label: str = "{dim} {value}") -> ZeroArtists:
     """Draw which share of a product's elements is zero: by structure (thin), and in float32 at all (bold).
 
@@ -139,3 +148,28 @@ def hop_counts(data: xr.Dataset, *, ax: Axes | None = None, label: str = "{dim} 
     artists.ax.set_xlabel(LAG_LABEL)
     artists.ax.set_ylabel("recurrent hops $k$")
     return artists
+
+
+def format_shares(data: xr.Dataset, *, ax: Axes | None = None) -> FormatArtists:
+    """Draw which share of a product's elements is zero: by structure (area), and in each format (lines).
+
+    Args:
+        data: `structural` (lag) and `zero` (format, lag), shares; `zero` has the structural ones in it.
+        ax: axes to draw on (default: those of a new figure).
+
+    >>> shares = {"structural": ("lag", [0.0, 0.25]), "zero": (("format", "lag"), [[0.0, 0.5]])}
+    >>> artists = format_shares(xr.Dataset(shares, {"format": ["float16"], "lag": [0, 1]}))
+    >>> artists.formats["float16"].get_ydata().tolist()
+    [0.0, 50.0]
+    """
+    drawn = axes(ax)
+    lines = {}
+    for curve in curves(data[["zero"]], "lag", "{value}", "format_shares"):
+        lines[curve.label] = line(drawn, curve, curve.data.zero * 100.0, "lag")
+    area = drawn.fill_between(
+        data.lag.values, 0.0, data.structural.values * 100.0, color="0.75", linewidth=0, label="structure"
+    )
+    drawn.set_ylim(0.0, 102.0)
+    drawn.set_xlabel(LAG_LABEL)
+    drawn.set_ylabel("elements of $P$ that are 0  (%)")
+    return FormatArtists(drawn, lines, area)
