@@ -13,6 +13,13 @@ SILENT = frozenset(
 """Attributes that name no choice, or repeat what others say."""
 
 
+SPIKING = ("neuron", "decay", "threshold", "reset", "detach_reset", "surrogate", "surrogate_scale")
+"""What cells without spikes have none of: `neuron` holds their name, which stands for their recurrence."""
+INCOMPARABLE = frozenset({*SPIKING, "hidden", "dtype", "loss_placement"})
+"""Said only where networks of one sort differ in it: a GRU of as many parameters has other widths, and its
+curves are taken in float64, without a loss."""
+
+
 def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -77,12 +84,16 @@ def labels(attributes: Sequence[Attributes], names: Sequence[str]) -> list[str]:
 
     Choices that differ are all named; what follows from them (the weights p from the recurrence, steps from
     the pool) only if labels would be alike without. Where attributes cannot tell two datasets apart, their
-    names do. A single dataset needs no label: it gets its name.
+    names do. A single dataset needs no label: it gets its name. Cells without spikes go by their name in
+    place of the recurrence, and are not asked what belongs to spikes.
 
     Raises ValueError unless there is one name for each.
 
     >>> labels([{"recurrence": "vanilla", "decay": 0.5}, {"recurrence": "skip:16", "decay": 0.5}], ["a", "b"])
     ['vanilla', 'λ = 16']
+    >>> gru = {"recurrence": "vanilla", "neuron": "GRU", "surrogate": "none", "decay": "none"}
+    >>> labels([{"recurrence": "vanilla", "neuron": "LIF", "decay": 0.5}, gru], ["a", "b"])
+    ['vanilla', 'GRU']
     """
     if len(attributes) != len(names):
         raise ValueError(f"labels: got {len(names)} names for {len(attributes)} datasets, expected one each")
@@ -90,7 +101,7 @@ def labels(attributes: Sequence[Attributes], names: Sequence[str]) -> list[str]:
         return list(names)
     differing = [key for key in CHOICES if _differ(attributes, key)]
     differing = [key for key in differing if FOLLOWS.get(key) not in differing]
-    words = [[CHOICES[key](_value(found, key)) for key in differing] for found in attributes]
+    words = [[said for key in differing if (said := choice(found, key))] for found in attributes]
     others = [key for key in DETAILS if _differ(attributes, key)] + _unknown(attributes)
     for key in others:
         if len({tuple(parts) for parts in words}) == len(words):
@@ -103,6 +114,17 @@ def labels(attributes: Sequence[Attributes], names: Sequence[str]) -> list[str]:
         label if label and found_labels.count(label) == 1 else f"{label} ({name})" if label else name
         for label, name in zip(found_labels, names, strict=True)
     ]
+
+
+def choice(attributes: Attributes, key: str) -> str:
+    """Return one choice in a word or two, "" for one that a cell without spikes does not have.
+
+    >>> choice({"recurrence": "skip:4"}, "recurrence"), choice({"surrogate": "none"}, "decay")
+    ('λ = 4', '')
+    """
+    if not _spikes(attributes) and key in SPIKING:
+        return ""
+    return CHOICES[key](_value(attributes, key))
 
 
 def short_names(paths: Sequence[PurePath]) -> list[str]:
@@ -120,12 +142,24 @@ def short_names(paths: Sequence[PurePath]) -> list[str]:
     return ["/".join(part) for part in parts]
 
 
+def _spikes(attributes: Attributes) -> bool:
+    return attributes.get("surrogate") != "none"
+
+
 def _value(attributes: Attributes, key: str) -> Any:
+    if key == "recurrence" and not _spikes(attributes):
+        key = "neuron"
     return attributes.get(key, MISSING)
 
 
 def _differ(attributes: Sequence[Attributes], key: str) -> bool:
-    return len({str(_value(found, key)) for found in attributes}) > 1
+    """Say whether datasets differ in a choice: where sorts do not compare, within one of them."""
+    values: dict[str, set[str]] = {}
+    for found in attributes:
+        apart = key in INCOMPARABLE and not _spikes(found)
+        sort = str(found.get("neuron", MISSING)) if apart else ""
+        values.setdefault(sort, set()).add(str(_value(found, key)))
+    return any(len(found) > 1 for found in values.values())
 
 
 def _unknown(attributes: Sequence[Attributes]) -> list[str]:

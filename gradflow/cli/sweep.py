@@ -48,6 +48,7 @@ def sweep(
         Any, typer.Option(parser=several, metavar="WORD,…", help="As in vanilla,skip:8,asrc:51.")
     ] = None,
     neuron: Annotated[Any, typer.Option(parser=several, metavar="WORD,…", help="As in lif,plif.")] = None,
+    model: Annotated[Any, typer.Option(parser=several, metavar="WORD,…", help="As in snn,lstm,gru.")] = None,
     seed: Annotated[
         Any,
         typer.Option("--seeds", parser=_seeds, metavar="N,…", help="Of parameters, order and dropout."),
@@ -84,7 +85,7 @@ def sweep(
 
     On a cluster: dask scheduler; dask worker ADDRESS --nthreads 1 (several); then --scheduler ADDRESS.
     """
-    axes = {"span": span, "recurrence": recurrence, "neuron": neuron, "seed": seed}
+    axes = {"span": span, "recurrence": recurrence, "neuron": neuron, "model": model, "seed": seed}
     base: dict[str, dict[str, Any]] = {
         "task": {"name": task, "folder": None if data is None else str(data.resolve())},
         "training": {"epochs": epochs},

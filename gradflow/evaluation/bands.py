@@ -12,7 +12,7 @@ import xarray as xr
 from gradflow.analysis import student_interval
 from gradflow.evaluation.disturbances import DISTURBANCES
 from gradflow.evaluation.intervals import CONFIDENCE, wilson_interval
-from gradflow.labels import CHOICES, labels
+from gradflow.labels import choice, labels
 
 PERCENT = f"{100 * CONFIDENCE:g} %"
 SEEDS = frozenset({"network_seed", "sample_seed"})
@@ -36,15 +36,15 @@ def groups_of(
     >>> groups_of(["one", "one", "two"], runs, ["a", "b", "c"])
     ['vanilla', 'vanilla', 'λ = 8']
     """
-    places = {choice: place for place, choice in reversed(list(enumerate(choices)))}
+    places = {chosen: place for place, chosen in reversed(list(enumerate(choices)))}
     firsts = sorted(places.values())
     plain = [{key: value for key, value in one.items() if key not in SEEDS} for one in attributes]
     words = labels([plain[place] for place in firsts], [names[place] for place in firsts])
     if len(words) == 1 < len(choices) and "recurrence" in plain[0]:
         # the name of one of its runs would not do for all
-        words = [CHOICES["recurrence"](plain[0]["recurrence"])]
+        words = [choice(plain[0], "recurrence")]
     named = dict(zip(firsts, words, strict=True))
-    return [named[places[choice]] for choice in choices]
+    return [named[places[chosen]] for chosen in choices]
 
 
 def accuracies(data: xr.Dataset) -> xr.Dataset:

@@ -75,9 +75,7 @@ def robustness(
     require_count("batch", batch)
     bit_generator(seed)  # raises for what is no seed
     series = _series(disturbances)
-    recurrences = model.recurrences if isinstance(model, RecurrentSNN) else None
-    for disturbance in disturbances:
-        require_applicable(disturbance, recurrences, type(model).__name__)
+    require_all_applicable(disturbances, model)
     right = {
         word: np.zeros((len(kind), repetitions if kind[0].random else 1)) for word, kind in series.items()
     }
@@ -107,6 +105,13 @@ def robustness(
         if isinstance(kind[0], SpanShift) and isinstance(model, RecurrentSNN):
             found["spans"] = _spans(model, series[word])
     return found.assign_attrs(disturbance_seed=seed, split=split.value)
+
+
+def require_all_applicable(disturbances: Sequence[Disturbance], model: nn.Module) -> None:
+    """Raise ValueError where one of them has nothing to act on in this network."""
+    recurrences = model.recurrences if isinstance(model, RecurrentSNN) else None
+    for disturbance in disturbances:
+        require_applicable(disturbance, recurrences, type(model).__name__)
 
 
 def _series(disturbances: Sequence[Disturbance]) -> Series:

@@ -16,7 +16,7 @@ from gradflow.evaluation.answers import BATCH, evaluate
 from gradflow.evaluation.bands import groups_of
 from gradflow.evaluation.disturbances import Disturbance
 from gradflow.evaluation.operations import EnergyModel
-from gradflow.evaluation.resistance import robustness
+from gradflow.evaluation.resistance import require_all_applicable, robustness
 from gradflow.labels import labels, short_names
 from gradflow.progress import Progress, silent
 from gradflow.tasks import Split
@@ -66,6 +66,9 @@ def evaluate_runs(
     # all are looked at before the first is computed
     sessions = [load_finished(place) for place in places]
     _require_one_task(places, sessions)
+    for place, session in zip(places, sessions, strict=True):
+        with _named(place):
+            require_all_applicable(disturbances, session.net)
     found = []
     for place, session in zip(places, sessions, strict=True):
         part = evaluate(session.net, session.task, split=split, batch=batch, energy=energy, progress=progress)

@@ -18,6 +18,7 @@ SHORT: Mapping[str, tuple[str, ...]] = {
     "span": ("network.recurrence",),
     "recurrence": ("network.recurrence",),
     "neuron": ("network.neuron",),
+    "model": ("network.model",),
     "seed": ("network.seed", "training.seed"),
 }
 """Words for keys that are often swept: the span λ of `skip:λ`; one seed for parameters, order and dropout."""
@@ -40,10 +41,10 @@ class Grid:
     """Every combination of some keys' values, over what all runs share.
 
     Attributes:
-        axes: values of each key that is swept: `span`, `recurrence`, `neuron`, `seed`, or a key of the
-            configuration as `optimiser.lr`.
+        axes: values of each key that is swept: `span`, `recurrence`, `neuron`, `model`, `seed`, or a key of
+            the configuration as `optimiser.lr`.
         base: tables of the configuration that all runs share.
-        preset: laid under everything, for each run's own recurrence.
+        preset: laid under everything, for each run's own recurrence and model.
 
     Raises ValueError for no axes, an empty one, a value that comes twice, a key that does not exist, or two
     axes that say the same.
@@ -97,7 +98,8 @@ class Grid:
         if self.preset is None:
             return resolve(said)
         network = dict(said.get("network", {}))
-        below = preset(self.preset, said.get("task", {}).get("name", ""), network.pop("recurrence", None))
+        recurrence, model = network.pop("recurrence", None), network.get("model", "snn")
+        below = preset(self.preset, said.get("task", {}).get("name", ""), recurrence, model)
         return resolve(below, {**said, "network": network})
 
     def as_json(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradflow.findings import Source
-from gradflow.labels import CHOICES, labels, short_names
+from gradflow.labels import choice, labels, short_names
 from gradflow.plots import style
 from gradflow.views.names import VIEWS
 
@@ -148,9 +148,11 @@ def conditions(sources: Sequence[Source]) -> str:
 
     A choice in which they differ is left to the labels.
     """
-    found = []
+    found: list[str] = []
     for key in COMMON:
         values = {str(source.data.attrs.get(key, "")) for source in sources}
-        if len(values) == 1 and values.isdisjoint({"", "unknown"}):
-            found.append(CHOICES[key](sources[0].data.attrs[key]))
+        # cells without spikes have no decay, which the others may still have in common
+        words = {choice(source.data.attrs, key) for source in sources} - {""}
+        if len(words) == 1 and values.isdisjoint({"", "unknown"}):
+            found += words
     return ", ".join(found)
