@@ -24,6 +24,7 @@ MODULES = (
     "robustness",
     "collapse",
     "paths",
+    "zeros",
 )
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
