@@ -4,6 +4,8 @@ Axes: time batch neuron.
 """
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -102,7 +104,8 @@ class RecurrentLayer(nn.Module):
         """
         V, dynamics, taps = self.coefficients(x, mode, track_drive)
         linear, drive, statistics = self.currents(x, dynamics, engine, mask, track_drive, sparse)
-        trace = engine(drive, V, dynamics, taps)
+        with full_precision(x):
+            trace = engine(drive, V, dynamics, taps)
         name = engine_word(engine, trace)
         return LayerRun(x, linear, drive, trace.u, trace.s, V, dynamics, taps, statistics, name)
 
@@ -122,7 +125,8 @@ class RecurrentLayer(nn.Module):
         V, dynamics, taps = self.coefficients(x, mode, track_drive)
         dynamics = dynamics.since(first, len(x))
         _, drive, _ = self.currents(x, dynamics, engine, mask, track_drive, sparse)
-        return run_segment(engine, drive, V, dynamics, taps, state)
+        with full_precision(x):
+            return run_segment(engine, drive, V, dynamics, taps, state)
 
     def coefficients(
         self, like: Tensor, mode: SpanMode, track_drive: bool
@@ -153,7 +157,7 @@ class RecurrentLayer(nn.Module):
         product = spike_linear if sparse else torch.nn.functional.linear
         if not sparse and engine is not reference and is_narrow(x):
             product = narrow_linear
-        linear = product(x, weight, bias)
+        linear = feed(product, x, weight, bias)
         if track_drive and not linear.requires_grad:
             linear = linear.detach().requires_grad_()
         current, statistics = (linear, None) if self.norm is None else self.norm(linear)
@@ -168,7 +172,28 @@ def readout_of(
     bias: Tensor | None = output.bias
     if track_drive:
         weight, bias = weight.detach(), None if bias is None else bias.detach()
-    return (spike_linear if sparse else torch.nn.functional.linear)(s, weight, bias)
+    return feed(spike_linear if sparse else torch.nn.functional.linear, s, weight, bias)
+
+
+def feed(
+    product: Callable[..., Tensor],
+    x: Inputs,
+    weight: Float[Tensor, "output input"],
+    bias: Float[Tensor, " output"] | None,
+) -> Float[Tensor, "time batch output"]:
+    """Return W x + b in the dtype of the weights.
+
+    Under `torch.autocast` the dense product is taken instead, in the precision of autocast, and its result is
+    rounded to that: currents are then known to 8 bits in bfloat16. Spikes, being 0 or 1, lose nothing.
+    """
+    if torch.is_autocast_enabled(x.device.type) and weight.dtype is torch.float32:
+        return torch.nn.functional.linear(x, weight, bias).to(weight.dtype)
+    return product(x, weight, bias)
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Return a context without autocast: potentials of 8 bits would cross the threshold at other steps."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def engine_word(engine: Engine, trace: LayerTrace) -> str:

@@ -168,6 +168,9 @@ class RecurrentSNN(nn.Module):
                 the run are then empty (no time steps).
             track_drive: make the graph reach every layer's drive and currents, and no parameter.
 
+        Under `torch.autocast` a float32 network's feed-forward products and readout are computed in the
+        precision of autocast, all else in float32.
+
         Returns:
             A `Run`: logits, outputs of every step, and for each layer inputs, drive, u and s.
 

@@ -248,13 +248,13 @@ def test_masks_of_rows_are_those_of_the_whole_batch():
         assert 0 < float((every == 0).double().mean()) < 1
 
 
-def test_mixed_precision_is_refused_with_the_reason(monkeypatch, tmp_path):
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    with pytest.raises(
-        ValueError, match=r"mixed precision bf16: .*would be another network.*--mixed_precision no"
-    ):
+def test_a_precision_that_the_configuration_does_not_say_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ValueError, match=r"--mixed_precision fp16, and training.precision is full; .*=bf16"):
         train(resolve(BASE), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert choose_devices("cpu", precision="bf16").processes == 1
 
 
 def test_several_processes_without_accelerate_say_what_to_install(monkeypatch):

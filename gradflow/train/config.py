@@ -194,6 +194,8 @@ class TrainingPart(Part):
         seed: of the order of the examples and of dropout, epoch by epoch.
         explosion: stop where a step's loss exceeds this many times that of the first step.
         device: cpu, cuda, or auto: cuda where there is one.
+        precision: full, or bf16: feed-forward products and readout of training steps in bfloat16, all else
+            (potentials, recurrence, gradients along time, validation and test) in float32.
     """
 
     epochs: Count = 200
@@ -201,6 +203,7 @@ class TrainingPart(Part):
     seed: Seed = 0
     explosion: Annotated[float, Field(strict=True, gt=1)] = 1e3
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["full", "bf16"] = "full"
 
 
 class WatchPart(Part):
@@ -260,6 +263,16 @@ class TrainConfig(Part):
     watch: WatchPart = WatchPart()
     checkpoint: CheckpointPart = CheckpointPart()
     logging: LoggingPart = LoggingPart()
+
+    @model_validator(mode="after")
+    def _precision(self) -> "TrainConfig":
+        kind = (self.network.model, self.network.dtype)
+        if self.training.precision != "full" and kind != ("snn", "float32"):
+            raise ValueError(
+                f"training.precision: got {self.training.precision} for model {kind[0]} in {kind[1]}, "
+                "expected full; bf16 is for gradflow's own networks in float32"
+            )
+        return self
 
     def as_tables(self) -> dict[str, Any]:
         """Return the configuration as TOML can hold it: tables without the keys that are None."""

@@ -74,7 +74,8 @@ def train(
         )
     folder = Path(out)
     store = CheckpointStore(folder / CHECKPOINTS_NAME, config.checkpoint.keep)
-    devices = choose_devices(config.training.device, getattr(torch, config.network.dtype))
+    where = config.training
+    devices = choose_devices(where.device, getattr(torch, config.network.dtype), where.precision)
     finished = devices.from_main(lambda: _finished(config, folder, store, resume))
     if finished is not None:
         return finished

@@ -25,21 +25,23 @@ PRECISION = "ACCELERATE_MIXED_PRECISION"
 """Where `accelerate launch` says the precision that it was asked for."""
 
 
-def choose_devices(device: str = "auto", dtype: torch.dtype = torch.float32) -> Devices:
+def choose_devices(
+    device: str = "auto", dtype: torch.dtype = torch.float32, precision: str = "full"
+) -> Devices:
     """Return the devices of this process: several together where torchrun or accelerate started several.
 
-    Raises ValueError for a GPU that is not there, or a mixed precision; ImportError where accelerate is
-    missing.
+    Raises ValueError for a GPU that is not there, or where `accelerate launch` was asked for another
+    precision than the configuration; ImportError where accelerate is missing.
 
     >>> choose_devices("cpu").processes
     1
     """
-    precision = os.environ.get(PRECISION, "no")
-    if precision not in ("", "no"):
+    launched = os.environ.get(PRECISION, "no")
+    if launched not in ("", "no", precision):
         raise ValueError(
-            f"mixed precision {precision}: gradflow computes in float32 or float64 alone, as potentials of 8 "
-            "or 11 bits cross the threshold at other steps and would be another network; launch with "
-            "--mixed_precision no"
+            f"accelerate was launched with --mixed_precision {launched}, and training.precision is "
+            f"{precision}; what a run computes is in its configuration: launch with --mixed_precision no, "
+            "and set training.precision=bf16 for mixed precision"
         )
     if process_count() == 1:
         return OneDevice(device, dtype)

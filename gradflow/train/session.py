@@ -1,6 +1,7 @@
 """A run in memory: the objects that a configuration describes, its position, and both as a checkpoint."""
 
 import logging
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,12 @@ class Session:
                 "Jacobian curves of torch's RNN, GRU and LSTM are in the run's gradients.nc"
             )
         return self.net
+
+    @property
+    def precision(self) -> AbstractContextManager[object]:
+        """A context in which products of a training step have the precision of the configuration."""
+        wanted = self.config.training.precision != "full"
+        return torch.autocast(self.devices.device.type, torch.bfloat16, enabled=wanted)
 
     @property
     def batches(self) -> int:

@@ -33,7 +33,8 @@ def learn(session: Session, share: Share) -> tuple[float, float, float]:
     own, count = share.batch, share.whole
     session.model.train()
     try:
-        run = session.model(own.inputs, generator=dropout_masks(session, share))
+        with session.precision:
+            run = session.model(own.inputs, generator=dropout_masks(session, share))
     except ValueError as error:
         # the engine refuses parameters that the step before has made infinite
         if all(torch.isfinite(parameter).all() for parameter in session.net.parameters()):
