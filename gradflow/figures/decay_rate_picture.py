@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
+from matplotlib.lines import Line2D
 
-from gradflow.figures.decay_rate_claims import OPERATOR_ERROR
+from gradflow.figures.decay_rate_claims import OPERATOR_ERROR, TYPICAL
 from gradflow.plots import decay_rates, name_ends, rate_errors, rung_looks, style
 
 CAPTION = (
@@ -75,7 +76,22 @@ def _errors(ax: Axes, panel: xr.Dataset, *, last: bool) -> None:
     allowed = 100.0 * OPERATOR_ERROR
     ax.axhspan(-allowed, allowed, color="0.5", alpha=0.15, linewidth=0, zorder=0.5)
     if last:
-        name_ends(ax, artists.rungs, room=0.08)  # the panel is low
+        whole = {rung: line for rung, line in artists.rungs.items() if rung != TYPICAL}
+        name_ends(ax, whole, room=0.08)  # the panel is low
+        if TYPICAL in artists.rungs:
+            _name_above(ax, artists.rungs[TYPICAL], TYPICAL)
+
+
+def _name_above(ax: Axes, line: Line2D, text: str) -> None:
+    """Name a line that ends within the panel, above its last point."""
+    x, y = (np.asarray(values, dtype=float) for values in line.get_data())
+    known = np.flatnonzero(np.isfinite(y))
+    if known.size:
+        place, colour = (x[known[-1]], y[known[-1]]), line.get_color()
+        ax.annotate(
+            text, place, xytext=(3, 10), textcoords="offset points", ha="left", va="center", color=colour,
+            fontsize=8.5, zorder=3.5,
+        )  # fmt: skip
 
 
 def _bound(ax: Axes, panel: xr.Dataset, *, last: bool) -> None:
