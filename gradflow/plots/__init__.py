@@ -6,6 +6,7 @@ from gradflow.plots.drawn import data
 from gradflow.plots.epochs import rates_over_epochs
 from gradflow.plots.evaluation import confusion, robustness
 from gradflow.plots.marks import FLOAT32_FLOOR, float32_floor, name_ends
+from gradflow.plots.pairs import lag_map
 from gradflow.plots.products import format_shares, hop_counts, path_norms, zero_shares
 from gradflow.plots.rates import RateArtists, decay_rates, rate_errors, rung_looks
 from gradflow.plots.records import activity, gradient_map, gradient_norms, gradient_paths
@@ -28,6 +29,7 @@ __all__ = [
     "gradient_norms",
     "gradient_paths",
     "hop_counts",
+    "lag_map",
     "name_ends",
     "ordered_colours",
     "path_norms",
