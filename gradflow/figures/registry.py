@@ -25,6 +25,7 @@ MODULES = (
     "collapse",
     "paths",
     "zeros",
+    "gradient_map",
 )
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
