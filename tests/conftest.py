@@ -23,6 +23,14 @@ torch.set_num_threads(1)
 threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def empty_cache(tmp_path_factory):
+    """Let no test find what was computed before, nor leave anything in the user's caches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def no_shape_checks():
     """Switch jaxtyping off, so that wrong input reaches the library's own messages, as it does for users."""

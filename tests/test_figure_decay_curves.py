@@ -451,8 +451,8 @@ def said_by(path):
 
 def test_every_picture_says_where_it_comes_from(made, stored, data):
     digest = hashlib.sha256(stored.read_bytes()).hexdigest()
-    assert [path.suffix for path in made.files] == [".nc", ".csv", ".png", ".pdf", ".svg"]
-    for path in made.files[2:]:
+    assert [path.suffix for path in made.files] == [".nc", ".csv", ".png", ".pdf", ".svg", ".json"]
+    for path in made.files[2:5]:
         said = said_by(path)
         assert said["data_sha256"] == digest
         assert said["command"] == COMMAND

@@ -98,6 +98,6 @@ def test_the_conventions_of_the_spiking_layers_are_kept(data):
 
 
 def test_rows_and_files(made, data):
-    assert [path.suffix for path in made.files] == [".nc", ".csv", ".png", ".pdf", ".svg"]
+    assert [path.suffix for path in made.files] == [".nc", ".csv", ".png", ".pdf", ".svg", ".json"]
     assert len(table(data)) == data.sizes["network"] * data.sizes["lag"]
     assert list(summary(data).network) == list(data.network.values)

@@ -15,6 +15,7 @@ from gradflow.caches import cache_folder
 from gradflow.cli.analyze import analyze
 from gradflow.cli.bench import bench
 from gradflow.cli.doctor import doctor
+from gradflow.cli.errors import told
 from gradflow.cli.evaluate import evaluate
 from gradflow.cli.figures import figures
 from gradflow.cli.options import Verbose
@@ -27,8 +28,6 @@ from gradflow.cli.train import train
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """The class of all errors in the command itself; typer has no public name for it."""
 INTERRUPTED = 130
-EXPECTED = (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError, ImportError)
-"""What the world does wrong; anything else is a mistake of gradflow's own."""
 
 app = typer.Typer(
     name="gradflow",
@@ -82,26 +81,10 @@ def main() -> None:
     except Exception as error:
         if "--verbose" in sys.argv:
             raise
-        ours = "" if isinstance(error, EXPECTED) else f"a mistake of gradflow's own, {type(error).__name__}: "
-        _fail(f"{ours}{describe(error)}{' (--verbose shows where)' if ours else ''}", 1)
+        _fail(told(error), 1)
     if code == INTERRUPTED:
         _fail("interrupted; files that were finished are whole, no other was written", INTERRUPTED)
     raise SystemExit(code if isinstance(code, int) else 0)
-
-
-def describe(error: BaseException) -> str:
-    """Return an error as one line; the system's with its file and what to do.
-
-    >>> describe(PermissionError(13, "Permission denied", "pictures"))
-    'pictures: Permission denied; name another file or folder, or make this one accessible'
-    """
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; name another file or folder, or make this one accessible"
-    if isinstance(error, OSError) and error.strerror:
-        return " ".join(error.strerror.split())  # without the number before it
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return "not enough memory; use fewer --samples or a smaller --hidden"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _usage(error: BaseException) -> str:

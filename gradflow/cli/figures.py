@@ -1,67 +1,65 @@
-"""`gradflow figures`: list the figures, or make some of them."""
+"""`gradflow figures`: list the figures, make some of them, or say where a picture comes from."""
 
 import json
-import shlex
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gradflow.cli.options import AsJson, Verbose, count, share
-from gradflow.cli.options import spans as read_spans
+from gradflow.cli import figure_options as has
+from gradflow.cli.figure_output import as_json as results_as_json
+from gradflow.cli.figure_output import end, list_figures, print_failed, print_made
+from gradflow.cli.options import AsJson, Verbose
 
 if TYPE_CHECKING:
-    from gradflow.figures.make import Made
     from gradflow.figures.registry import Config, FigureSpec
-
-DEFAULT_OUT = Path("gradflow-figures")
+    from gradflow.figures.several import Order, Outcome
+    from gradflow.plots.look import Look
 
 
 def figures(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Figures to make; without any, list what exists.")
-    ] = None,
-    spans: Annotated[
-        Any,
-        typer.Option(parser=read_spans, metavar="λ,λ,…", help="Skip spans, as in 1,4,16 (1: vanilla)."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Task whose sequences are used: smnist or psmnist.")
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of IDX files (MNIST, Fashion-MNIST); default: the digits shipped."),
-    ] = None,
-    pool: Annotated[
-        Any, typer.Option(parser=count, metavar="N", help="Average-pool the pixels; 2 gives 196 steps.")
-    ] = None,
-    samples: Annotated[Any, typer.Option(parser=count, metavar="N", help="Sequences per network.")] = None,
-    seeds: Annotated[
-        Any, typer.Option(parser=count, metavar="N", help="Networks (seeds 0, 1, …) per span.")
-    ] = None,
-    hidden: Annotated[Any, typer.Option(parser=count, metavar="N", help="Neurons of the layer.")] = None,
-    decay: Annotated[
-        Any, typer.Option(parser=share, metavar="α", help="Decay of the potential, 0 to 1.")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and seeds: minutes at most.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="More samples and seeds, for print.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Make every figure there is.")] = False,
-    redraw: Annotated[
-        Path | None, typer.Option(help="Draw again from this netCDF file; nothing is computed.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = DEFAULT_OUT,
+    names: has.Names = None,
+    spans: has.Spans = None,
+    task: has.TaskName = None,
+    data: has.Data = None,
+    pool: has.Pool = None,
+    samples: has.Samples = None,
+    seeds: has.Seeds = None,
+    hidden: has.Hidden = None,
+    decay: has.Decay = None,
+    quick: has.Quick = False,
+    full: has.Full = False,
+    every: has.Every = False,
+    stale: has.Stale = False,
+    force: has.Force = False,
+    formats: has.Formats = "png,pdf,svg",
+    style: has.Style = "paper",
+    width: has.Width = None,
+    jobs: has.Jobs = "1",
+    redraw: has.Redraw = None,
+    explain: has.Explain = None,
+    out: has.Out = has.DEFAULT_OUT,
     as_json: AsJson = False,
-    verbose: Verbose = False,  # noqa: ARG001  read in app.main, after the error
+    verbose: Verbose = False,
 ) -> None:
-    """Make figures from data: netCDF, CSV, PNG, PDF and SVG. Without a name, list them.
+    """Make figures from data: netCDF, CSV, PNG, PDF, SVG and a JSON that says where they come from.
+
+    Without a name, list them. Data are computed once and kept in the platform's cache folder, until options
+    or code change; so a run that was stopped goes on. A figure that fails leaves the others whole, and the
+    exit code is then 1.
 
     Example: gradflow figures decay-curves --spans 1,4,16 --quick --out pictures
+
+    Example: gradflow figures --all --quick --jobs 2; gradflow figures --stale --quick
+
+    Example: gradflow figures decay-rate --format pdf --width nature-single; … --style slides --format png
+
+    Example: gradflow figures --explain gradflow-figures/decay-curves.png
     """
-    from gradflow.figures.registry import find
     from gradflow.figures.registry import names as known
 
-    wanted = list(dict.fromkeys(known() if every else names or ()))
+    wanted = known() if every else list(dict.fromkeys(names or (known() if stale else ())))
     given = {
         "spans": spans,
         "task": task,
@@ -73,59 +71,100 @@ def figures(
         "decay": decay,
     }
     options = {key: value for key, value in given.items() if value is not None}
-    _refuse(wanted, known(), quick and full, redraw is not None, bool(options or quick or full))
-    if not wanted:
-        _list(as_json)
+    _refuse(wanted, known(), quick and full, bool(options or quick or full))
+    if explain is not None:
+        _explain(explain, as_json, alone=not (wanted or options or redraw))
         return
+    if redraw is not None and (len(wanted) != 1 or options or quick or full or stale or force):
+        raise typer.BadParameter(
+            "--redraw takes one figure and no options but --out, --format, --style and --width: the file has "
+            "the rest"
+        )
+    if not wanted:
+        list_figures(as_json)
+        return
+    from gradflow.plots.look import Look
+
+    look = Look(style, width)
     if redraw is not None:
-        from gradflow.figures.make import draw_from
-
-        results = {wanted[0]: draw_from(find(wanted[0]), redraw, out)}
+        outcomes = {wanted[0]: _redrawn(wanted[0], redraw, out, formats, look)}
+        if not as_json:
+            _print(outcomes[wanted[0]], verbose)
     else:
-        # all options are read before anything is computed
-        configs = {name: _config(find(name), options, quick, full) for name in wanted}
-        results = {name: _make(find(name), config, out) for name, config in configs.items()}
+        size = "--quick" if quick else "--full" if full else ""
+        orders = _orders(wanted, options, size, out, formats, look, force)
+        if stale:
+            orders = _stale(orders, quiet=as_json)
+        outcomes = {}
+        for outcome in _made(orders, jobs):
+            outcomes[outcome.name] = outcome
+            if len(wanted) == 1 and outcome.error is not None:
+                raise outcome.error
+            if not as_json:
+                _print(outcome, verbose)
     if as_json:
-        typer.echo(json.dumps({name: _as_json(made) for name, made in results.items()}, indent=2))
-    else:
-        for name, made in results.items():
-            _print(find(name), made)
-    failed = [claim.text for made in results.values() for claim in made.claims if not claim.holds]
-    if failed:
-        typer.echo(f"gradflow: the data does not bear out: {'; '.join(failed)}", err=True)
-        raise typer.Exit(1)
+        typer.echo(results_as_json(outcomes))
+    end(outcomes)
 
 
-def _refuse(wanted: list[str], known: list[str], both: bool, redrawn: bool, options: bool) -> None:
+def _refuse(wanted: list[str], known: list[str], both: bool, options: bool) -> None:
     """Raise a usage error for names and options that do not go together."""
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise typer.BadParameter(f"got {', '.join(unknown)}, expected a figure: {', '.join(known)}")
     if both:
         raise typer.BadParameter("got --quick and --full, expected one of them")
-    if redrawn and (len(wanted) != 1 or options):
-        raise typer.BadParameter("--redraw takes one figure and no options but --out: the file has the rest")
     if not wanted and options:
         raise typer.BadParameter(f"got options but no figure; name one: {', '.join(known)}")
 
 
-def _list(as_json: bool) -> None:
+def _explain(file: Path, as_json: bool, *, alone: bool) -> None:
+    """Print where a file comes from."""
+    if not alone:
+        raise typer.BadParameter("--explain takes a file and no figures or options: the file has them")
+    from gradflow.figures.explain import explain
+    from gradflow.figures.provenance import read
+
+    told = read(file)
+    typer.echo(json.dumps(told, indent=2, ensure_ascii=False) if as_json else explain(told, file))
+
+
+def _redrawn(name: str, file: Path, out: Path, formats: tuple[str, ...], look: "Look") -> "Outcome":
+    from gradflow.figures.make import draw_from
     from gradflow.figures.registry import find
-    from gradflow.figures.registry import names as known
+    from gradflow.figures.several import Outcome
 
-    if as_json:
-        typer.echo(json.dumps({name: find(name).title for name in known()}, indent=2))
-        return
-    for name in known():
-        typer.echo(f"{name:<16} {find(name).title}")
+    return Outcome(name, draw_from(find(name), file, out, formats=formats, look=look))
 
 
-def _config(spec: "FigureSpec", options: dict[str, Any], quick: bool, full: bool) -> "Config":
+def _orders(
+    wanted: list[str],
+    options: dict[str, Any],
+    size: str,
+    out: Path,
+    formats: tuple[str, ...],
+    look: "Look",
+    force: bool,
+) -> "list[Order]":
+    """Return an order for each figure: all options are read before anything is computed."""
+    from gradflow.figures.registry import find
+    from gradflow.figures.several import Order
+
+    found = []
+    for name in wanted:
+        spec = find(name)
+        config = _config(spec, options, size)
+        command = has.command_of(name, options, size, out)
+        found.append(Order(spec, config, out, command, formats, look, force))
+    return found
+
+
+def _config(spec: "FigureSpec", options: dict[str, Any], size: str) -> "Config":
     from pydantic import ValidationError
 
-    size = spec.quick if quick else spec.full if full else {}
+    sized = {"--quick": spec.quick, "--full": spec.full}.get(size, {})
     try:
-        return spec.config.model_validate({**size, **options})
+        return spec.config.model_validate({**sized, **options})
     except ValidationError as error:
         lines = [
             f"--{part['loc'][0]}: {part['msg'].removeprefix('Value error, ')}" for part in error.errors()
@@ -133,29 +172,35 @@ def _config(spec: "FigureSpec", options: dict[str, Any], quick: bool, full: bool
         raise typer.BadParameter("; ".join(lines)) from None
 
 
-def _make(spec: "FigureSpec", config: "Config", out: Path) -> "Made":
-    from gradflow.cli.progress import progress_bar
-    from gradflow.figures.make import make
+def _stale(orders: "list[Order]", *, quiet: bool) -> "list[Order]":
+    """Return the orders whose files are missing or of other code and options, and say why."""
+    from gradflow.figures.stale import why_stale
 
-    command = shlex.join(["gradflow", *sys.argv[1:]])
-    with progress_bar(spec.name) as progress:
-        return make(spec, config, out, command=command, progress=progress)
-
-
-def _print(spec: "FigureSpec", made: "Made") -> None:
-    """Print the numbers, the claims and the files; plain text when piped."""
-    typer.echo(spec.title)
-    typer.echo(made.summary.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-    for claim in made.claims:
-        typer.echo(f"{'holds' if claim.holds else 'FAILS'}: {claim.text}")
-    for file in made.files:
-        typer.echo(f"wrote {file}")
+    found = []
+    for order in orders:
+        why = why_stale(order.spec, order.config, order.out, formats=order.formats, look=order.look)
+        if why:
+            found.append(order)
+        if not quiet:
+            typer.echo(f"{order.spec.name}: {why or 'up to date'}")
+    return found
 
 
-def _as_json(made: "Made") -> dict[str, Any]:
-    """Return the result for machines; NaN and infinity are null."""
-    return {
-        "files": [str(file) for file in made.files],
-        "summary": json.loads(made.summary.to_json(orient="records", double_precision=12)),
-        "claims": {claim.text: claim.holds for claim in made.claims},
-    }
+def _made(orders: "list[Order]", jobs: int) -> "Iterator[Outcome]":
+    """Make the figures and yield each outcome, with a bar for each that is at work."""
+    from gradflow.cli.progress import Bars
+    from gradflow.figures.several import make_all
+
+    with Bars() as bars:
+        for outcome in make_all(orders, bars.report, jobs=jobs):
+            with bars.hidden(outcome.name):
+                yield outcome
+
+
+def _print(outcome: "Outcome", verbose: bool) -> None:
+    from gradflow.figures.registry import find
+
+    if outcome.made is None:
+        print_failed(outcome, verbose)
+    else:
+        print_made(find(outcome.name).title, outcome.made)

@@ -7,6 +7,25 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")]
 
+FORMATS = ("png", "pdf", "svg")
+INCHES = {"in": 1.0, "mm": 1.0 / 25.4, "cm": 1.0 / 2.54, "pt": 1.0 / 72.27}
+NARROWEST, WIDEST = 1.5, 40.0
+"""Inches: less holds no axes, more is a slip of the unit."""
+JOURNALS = {
+    "nature-single": "89mm",
+    "nature-double": "183mm",
+    "pnas-single": "87mm",
+    "pnas-double": "178mm",
+    "plos": "7.5in",
+    "ieee-single": "3.5in",
+    "ieee-double": "7.16in",
+    "neurips": "5.5in",
+    "iclr": "5.5in",
+    "icml-single": "3.25in",
+    "icml-double": "6.75in",
+}
+"""Widths of columns and pages, as the guides for authors have them."""
+
 
 def count(text: str) -> int:
     """Read a whole number of at least 1, or raise a usage error.
@@ -72,3 +91,35 @@ def several(text: str) -> tuple[str, ...]:
         else:
             parts[-1] += letter
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def width(text: str) -> float:
+    """Read a width in inches from a journal's name or a number with its unit, or raise a usage error.
+
+    >>> width("neurips"), width("3.5in"), round(width("nature-single"), 3)
+    (5.5, 3.5, 3.504)
+    """
+    length = JOURNALS.get(text, text)
+    unit = next((unit for unit in INCHES if length.endswith(unit)), "")
+    try:
+        inches = float(length.removesuffix(unit)) * INCHES.get(unit, 1.0)
+    except ValueError:
+        inches = -1.0
+    if not NARROWEST <= inches <= WIDEST:
+        raise typer.BadParameter(
+            f"got {text!r}, expected 1.5in to 40in, as in 3.5in, 89mm or 8.9cm, or one of "
+            f"{', '.join(JOURNALS)}"
+        )
+    return inches
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """Read formats of pictures with commas, or raise a usage error.
+
+    >>> formats("pdf,PNG")
+    ('pdf', 'png')
+    """
+    found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+    if not set(found) <= set(FORMATS):
+        raise typer.BadParameter(f"got {text!r}, expected some of {','.join(FORMATS)}")
+    return found

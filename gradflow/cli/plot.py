@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from gradflow.cli.files import as_csv, printed_path, require_writable
-from gradflow.cli.options import Verbose
+from gradflow.cli.options import FORMATS, Verbose
+from gradflow.cli.options import formats as read_formats
+from gradflow.cli.options import width as read_width
 from gradflow.views.names import VIEWS
 
 if TYPE_CHECKING:
     from gradflow.findings import Source
-
-FORMATS = ("png", "pdf", "svg")
-INCHES = {"in": 1.0, "mm": 1.0 / 25.4, "cm": 1.0 / 2.54, "pt": 1.0 / 72.27}
-NARROWEST, WIDEST = 1.5, 40.0
-"""Inches: less holds no axes, more is a slip of the unit."""
 
 
 def _kind(text: str) -> str:
@@ -27,26 +24,6 @@ def _kind(text: str) -> str:
     if text not in VIEWS:
         raise typer.BadParameter(f"got {text!r}, expected one of {', '.join(VIEWS)}")
     return text
-
-
-def _width(text: str) -> float:
-    """Read a width in inches from a number with its unit, or raise a usage error."""
-    unit = next((unit for unit in INCHES if text.endswith(unit)), "")
-    try:
-        inches = float(text.removesuffix(unit)) * INCHES.get(unit, 1.0)
-    except ValueError:
-        inches = -1.0
-    if not NARROWEST <= inches <= WIDEST:
-        raise typer.BadParameter(f"got {text!r}, expected 1.5in to 40in, as in 3.5in, 89mm or 8.9cm")
-    return inches
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    """Read formats with commas, or raise a usage error."""
-    found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
-    if not set(found) <= set(FORMATS):
-        raise typer.BadParameter(f"got {text!r}, expected some of {','.join(FORMATS)}")
-    return found
 
 
 def _complete(incomplete: str) -> list[tuple[str, str]]:
@@ -71,11 +48,14 @@ Out = Annotated[
 Formats = Annotated[
     Any,
     typer.Option(
-        "--format", parser=_formats, metavar="png,pdf,svg", help="Formats (default: the suffix of --out)."
+        "--format", parser=read_formats, metavar="png,pdf,svg", help="Formats (default: the suffix of --out)."
     ),
 ]
 Width = Annotated[
-    Any, typer.Option(parser=_width, metavar="WIDTH", help="Width of the picture, as in 3.5in or 89mm.")
+    Any,
+    typer.Option(
+        parser=read_width, metavar="WIDTH", help="Of the picture, as in 3.5in, 89mm or nature-single."
+    ),
 ]
 Theory = Annotated[bool, typer.Option("--theory", help="Draw predictions too, where there are any.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write what is drawn as CSV beside the picture.")]

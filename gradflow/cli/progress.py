@@ -1,4 +1,4 @@
-"""A progress bar on standard error for anything longer than two seconds; silent when it is piped."""
+"""Progress bars on standard error for anything longer than two seconds; silent when it is piped."""
 
 import sys
 import threading
@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,33 +23,70 @@ PATIENCE = 2.0
 """Seconds before the bar appears."""
 
 
+class Bars:
+    """Bars on standard error, one for each thing that is at work, once two seconds have passed."""
+
+    def __init__(self, *, shown: bool = True) -> None:
+        self._lines: dict[str, TaskID] = {}
+        self._bars: Progress | None = None
+        if shown and sys.stderr.isatty():
+            self._bars = Progress(
+                TextColumn("{task.fields[title]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                console=Console(stderr=True),
+                transient=True,
+                redirect_stdout=False,  # what is printed goes where it is sent
+            )
+            self._appear = threading.Timer(PATIENCE, self._bars.start)
+            self._appear.daemon = True
+
+    def __enter__(self) -> "Bars":
+        if self._bars is not None:
+            self._appear.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bars is not None:
+            self._appear.cancel()
+            self._appear.join()
+            self._bars.stop()
+
+    def report(self, title: str) -> Report:
+        """Return the function whose reports the bar of this title shows."""
+        if self._bars is None:
+            return silent
+        if title not in self._lines:
+            self._lines[title] = self._bars.add_task("", title=title, total=None)
+        bars, line = self._bars, self._lines[title]
+
+        def told(done: int, total: int, what: str) -> None:
+            bars.update(line, completed=done, total=total, description=what)
+
+        return told
+
+    @contextmanager
+    def hidden(self, title: str) -> Iterator[None]:
+        """Take a bar away that has come to its end, and all of them while something is printed."""
+        if self._bars is None:
+            yield
+            return
+        if title in self._lines:
+            self._bars.remove_task(self._lines.pop(title))
+        shown = self._bars.live.is_started
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            if shown:
+                self._bars.start()
+
+
 @contextmanager
 def progress_bar(title: str, *, shown: bool = True) -> Iterator[Report]:
     """Yield a function (done, total, what) whose reports a bar shows once two seconds have passed."""
-    if not shown or not sys.stderr.isatty():
-        yield silent
-        return
-    bar = Progress(
-        TextColumn("{task.fields[title]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    line = bar.add_task("", title=title, total=None)
-
-    def report(done: int, total: int, what: str) -> None:
-        bar.update(line, completed=done, total=total, description=what)
-
-    appear = threading.Timer(PATIENCE, bar.start)
-    appear.daemon = True
-    appear.start()
-    try:
-        yield report
-    finally:
-        appear.cancel()
-        appear.join()
-        bar.stop()
+    with Bars(shown=shown) as bars:
+        yield bars.report(title)

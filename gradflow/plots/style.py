@@ -1,7 +1,7 @@
 """One look for all pictures: the style sheet, and the colours, dashes and markers of ordered curves."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,10 +25,24 @@ DOTS: Dashes = (0, (1.0, 1.3))
 """Fine dots of a rough prediction, closer than those of the neuron path."""
 
 
-def style() -> AbstractContextManager[None]:
-    """Return a context in which figures are drawn in gradflow's style (global settings come back)."""
+STYLES = ("paper", "slides", "notebook")
+"""Names of styles; those after the first change the sizes of paper's letters and lines."""
+
+
+@contextmanager
+def style(name: str = "paper") -> Iterator[None]:
+    """Give a context in which figures are drawn in one of gradflow's styles (global settings come back).
+
+    Raises ValueError for a style other than paper, slides or notebook.
+    """
+    if name not in STYLES:
+        raise ValueError(f"style: got {name!r}, expected one of {', '.join(STYLES)}")
     sheet = Path(__file__).with_name("gradflow.mplstyle")
-    return mpl.rc_context(fname=sheet)
+    with mpl.rc_context(fname=sheet):
+        if name != "paper":
+            over = sheet.with_name(f"gradflow-{name}.mplstyle")
+            mpl.rcParams.update(mpl.rc_params_from_file(over, use_default_template=False))
+        yield
 
 
 def ordered_colours(count: int) -> Sequence[Colour]:

@@ -8,13 +8,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from gradflow.plots.look import PAPER, Look
 from gradflow.plots.style import style
 
 FORMATS = ("png", "pdf", "svg")
 
 
-def write_picture(picture: Figure, path: Path, *, title: str, provenance: str) -> Path:
+def write_picture(picture: Figure, path: Path, *, title: str, provenance: str, look: Look = PAPER) -> Path:
     """Write a picture in the format of its suffix, with title and provenance in its metadata, without dates.
+
+    Its dots per inch are those of the look's style.
 
     Raises ValueError for a suffix other than png, pdf or svg; OSError, with what to do, where the file cannot
     be written; an older file is then kept.
@@ -22,7 +25,9 @@ def write_picture(picture: Figure, path: Path, *, title: str, provenance: str) -
     kind = path.suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         raise ValueError(f"{path}: got the suffix {path.suffix!r}, expected .png, .pdf or .svg")
-    return write_whole(path, partial(_save, picture, kind=kind, title=title, provenance=provenance))
+    return write_whole(
+        path, partial(_save, picture, kind=kind, title=title, provenance=provenance, look=look)
+    )
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
@@ -44,11 +49,20 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
-def _save(picture: Figure, draft: Path, *, kind: str, title: str, provenance: str) -> None:
+def write_text(path: Path, text: str) -> Path:
+    """Write a text in UTF-8; raises as `write_whole`."""
+
+    def write(draft: Path) -> None:
+        draft.write_text(text, encoding="utf-8")
+
+    return write_whole(path, write)
+
+
+def _save(picture: Figure, draft: Path, *, kind: str, title: str, provenance: str, look: Look) -> None:
     fields: dict[str, dict[str, Any]] = {
         "png": {"Title": title, "Description": provenance},
         "pdf": {"Title": title, "Subject": provenance, "CreationDate": None},
         "svg": {"Title": title, "Description": provenance, "Date": None},
     }
-    with style():
+    with style(look.style):
         picture.savefig(draft, format=kind, metadata=fields[kind])
