@@ -26,6 +26,7 @@ MODULES = (
     "paths",
     "zeros",
     "gradient_map",
+    "lag_matrix",
 )
 """The figures, one module each, in the order of the book; loaded when first asked for."""
 
