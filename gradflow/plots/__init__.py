@@ -2,6 +2,7 @@
 
 from gradflow.plots.collapse import CollapseArtists, collapsed_curves, span_rates
 from gradflow.plots.curves import CurveArtists, decay_curves
+from gradflow.plots.dots import DotArtists, dot_rows
 from gradflow.plots.drawn import data
 from gradflow.plots.epochs import rates_over_epochs
 from gradflow.plots.evaluation import confusion, robustness
@@ -16,6 +17,7 @@ __all__ = [
     "FLOAT32_FLOOR",
     "CollapseArtists",
     "CurveArtists",
+    "DotArtists",
     "RateArtists",
     "activity",
     "collapsed_curves",
@@ -23,6 +25,7 @@ __all__ = [
     "data",
     "decay_curves",
     "decay_rates",
+    "dot_rows",
     "float32_floor",
     "format_shares",
     "gradient_map",
