@@ -93,6 +93,13 @@ def test_all_figures_share_the_runs_and_train_none_again(cache, real, monkeypatc
     assert {run: (run / "summary.json").stat().st_mtime_ns for run in runs(cache)} == before
 
 
+def test_other_code_trains_other_networks(monkeypatch):
+    before = trained.sweep_folder(grid_of(SMALL))
+    assert trained.sweep_folder(grid_of(SMALL.model_copy(update={"seeds": 2}))) == before
+    monkeypatch.setattr(trained, "sources", lambda module: {module.__name__: "changed"})
+    assert trained.sweep_folder(grid_of(SMALL)) != before
+
+
 def test_a_network_without_a_result_is_named(monkeypatch):
     def failed(grid, *args, **kwargs):
         one = {

@@ -18,9 +18,10 @@ from matplotlib.ticker import MaxNLocator
 from pydantic import Field, field_validator
 
 from gradflow.caches import cache_folder
+from gradflow.figures.data_key import sources
 from gradflow.figures.registry import Config, Progress, silent
 from gradflow.plots import name_ends
-from gradflow.sweep import Grid, Status, run_sweep
+from gradflow.sweep import Grid, Status, run_sweep, runner
 from gradflow.sweep.results import RUNS_NAME
 
 POOLED_TASKS = ("psmnist", "smnist")
@@ -142,8 +143,11 @@ def trained(config: TrainedConfig, figure: str, progress: Progress = silent) -> 
 
 
 def sweep_folder(grid: Grid) -> Path:
-    """Return the folder of a sweep: the same for grids that differ in the values of their axes alone."""
-    shared = {"base": grid.base, "preset": grid.preset, "axes": sorted(grid.axes)}
+    """Return the folder of a sweep: the same for grids that differ in the values of their axes alone.
+
+    Its name is made of the code that trains, too: after a change of that, networks are trained anew.
+    """
+    shared = {"base": grid.base, "preset": grid.preset, "axes": sorted(grid.axes), "code": sources(runner)}
     key = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
     return cache_folder() / "figures" / f"trained-{key}"
 
