@@ -56,6 +56,7 @@ import json, os, sys
 from pathlib import Path
 import torch
 from gradflow.train import DivergedError, resolve, train
+from gradflow.train.processes import end_together
 torch.set_num_threads(1)
 out = Path(sys.argv[1])
 for name, tables in json.loads((out / "cases.json").read_text()).items():
@@ -70,6 +71,7 @@ try:
     train(half, out / "resumed")
 except ValueError as error:
     (out / f"refused-{os.environ['RANK']}").write_text(str(error))
+end_together()
 """
 
 

@@ -71,7 +71,7 @@ def train(
     from gradflow.cli.progress import progress_bar
     from gradflow.train import DivergedError
     from gradflow.train import train as run
-    from gradflow.train.processes import is_main, leave_processes
+    from gradflow.train.processes import end_together, is_main
 
     folder = out or RUNS / _name(chosen)
     try:
@@ -82,15 +82,11 @@ def train(
         if is_main():
             raise
         raise typer.Exit(1) from None
-    leave_processes()
-    if not is_main():
-        return
-    if as_json:
-        typer.echo(summary.as_json())
-        return
-    for line in summary.lines():
-        typer.echo(line)
-    typer.echo(f"wrote {folder}")
+    if is_main():
+        said = [summary.as_json()] if as_json else [*summary.lines(), f"wrote {folder}"]
+        for line in said:
+            typer.echo(line)
+    end_together()
 
 
 def _resolved(

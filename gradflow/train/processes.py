@@ -9,6 +9,7 @@ neuron.
 """
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -63,10 +64,17 @@ def is_main() -> bool:
     return int(os.environ.get("RANK") or 0) == 0
 
 
-def leave_processes() -> None:
-    """Part from the other processes, where there are any; nothing can be computed with them any more."""
+def end_together() -> None:
+    """Where several processes trained together, wait for all of them and end this one, at once and well.
+
+    What Python does at its end is passed over: it now and then takes down the backend's threads while they
+    run, and aborts a process that has done everything (`terminate called without an active exception`).
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+        torch.distributed.barrier()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 class Processes(Devices):
