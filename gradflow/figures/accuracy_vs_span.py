@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure as Picture
 
+from gradflow.figures.cells import recurrence_of
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
 from gradflow.figures.trained import (
     FULL,
@@ -42,7 +43,7 @@ def compute(config: TrainedConfig, progress: Progress = silent) -> xr.Dataset:
 def fixed(data: xr.Dataset) -> xr.Dataset:
     """Return one task's `accuracy` (span, seed), and `adaptive_accuracy` (seed) if there is one."""
     spans = list(json.loads(str(data.attrs["config"]))["spans"])
-    words = ["vanilla" if span == 1 else f"skip:{span}" for span in spans]
+    words = [recurrence_of(span).label for span in spans]
     accuracy = data.test_accuracy.sel(recurrence=words).rename(recurrence="span").assign_coords(span=spans)
     found: xr.Dataset = accuracy.to_dataset(name="accuracy")
     adaptive = adaptive_word(data)

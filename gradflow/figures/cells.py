@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ import xarray as xr
 from pydantic import Field, field_validator
 from threadpoolctl import threadpool_limits
 
-from gradflow.figures.registry import Config
+from gradflow.figures.registry import Config, Progress
 from gradflow.network import RecurrentSNN
 from gradflow.neurons import LIF
-from gradflow.recurrence import Skip, Vanilla
+from gradflow.recurrence import Recurrence, Skip, Vanilla
 from gradflow.tasks import TASKS, Task, by_name
 from gradflow.theory import transfer_operator
 from gradflow.transition import LayerTransition, Transition
@@ -63,6 +63,25 @@ class CellConfig(Config):
         return task
 
 
+class DecaysConfig(CellConfig):
+    """Options of a figure with a panel for each of several decays; one number stands for itself alone."""
+
+    decay: tuple[float, ...]
+
+    @field_validator("decay", mode="before")
+    @classmethod
+    def _one_is_enough(cls, decay: Any) -> Any:
+        return (decay,) if isinstance(decay, int | float) else decay
+
+    @field_validator("decay")
+    @classmethod
+    def _between(cls, decay: tuple[float, ...]) -> tuple[float, ...]:
+        # at 0 no neuron path, at 1 no decay: there is nothing to cross, and no logarithm to draw
+        if not decay or not all(0.0 < value < 1.0 for value in decay):
+            raise ValueError(f"got {', '.join(map(str, decay)) or 'none'}, expected decays between 0 and 1")
+        return tuple(sorted(set(decay)))
+
+
 def task_of(config: CellConfig) -> Task:
     """Return the task.
 
@@ -85,10 +104,59 @@ def network(config: CellConfig, task: Task, *, span: int, decay: float, seed: in
     return RecurrentSNN(
         task,
         hidden=config.hidden,
-        recurrence=Vanilla() if span == 1 else Skip(span),
+        recurrence=recurrence_of(span),
         neuron=LIF(decay=decay),
         seed=seed,
     )
+
+
+def recurrence_of(span: int) -> Recurrence:
+    """Return the recurrence of a span, as figures have it: that of span 1 is vanilla.
+
+    >>> [recurrence_of(span).label for span in (1, 8)]
+    ['vanilla', 'skip:8']
+    """
+    return Vanilla() if span == 1 else Skip(span)
+
+
+def by_span(
+    config: CellConfig,
+    measure: Callable[[int, int], Result],
+    gather: Callable[[list[Result], int], xr.Dataset],
+    progress: Progress,
+    last: str,
+) -> xr.Dataset:
+    """Measure a network for every span and seed, and gather the seeds of each span.
+
+    Args:
+        config: spans and seeds.
+        measure: (span, seed) → what is kept of one network.
+        gather: (what is kept of all seeds, span) → that span's dataset.
+        progress: told of every network.
+        last: word for what is done after them.
+
+    Returns:
+        A Dataset over span, with the attributes in which the spans agree.
+    """
+    total = len(config.spans) * config.seeds
+    cells = []
+    with blas_threads(config):
+        for place, span in enumerate(config.spans):
+            parts = []
+            for seed in range(config.seeds):
+                progress(place * config.seeds + seed, total, f"span {span}, seed {seed}")
+                parts.append(measure(span, seed))
+            cells.append(gather(parts, span))
+    progress(total, total, last)
+    return along_spans(cells, config)
+
+
+def along_spans(cells: list[xr.Dataset], config: CellConfig) -> xr.Dataset:
+    """Return the datasets of the spans as one, with the attributes they agree in."""
+    data = xr.concat(cells, dim="span", combine_attrs="drop_conflicts")
+    data = data.assign_coords(span=list(config.spans))
+    data.span.attrs = {"long_name": "span λ", "units": "steps"}
+    return data
 
 
 def settings(config: CellConfig) -> dict[str, str]:
@@ -96,7 +164,7 @@ def settings(config: CellConfig) -> dict[str, str]:
     seeds = ",".join(map(str, range(config.seeds)))
     return {
         "config": config.model_dump_json(),
-        "recurrence": ",".join("vanilla" if span == 1 else f"skip:{span}" for span in config.spans),
+        "recurrence": ",".join(recurrence_of(span).label for span in config.spans),
         "p": json.dumps([{str(span): 1.0} for span in config.spans]),
         "network_seed": seeds,
         "sample_seed": seeds,

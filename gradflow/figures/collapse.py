@@ -5,16 +5,15 @@ Axes: decay span seed sample lag.
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure as Picture
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from gradflow.analysis import curve_band, fit_decay
-from gradflow.figures.cells import CellConfig, blas_threads, network, over_seeds, settings, task_of
+from gradflow.figures.cells import DecaysConfig, blas_threads, network, over_seeds, settings, task_of
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
 from gradflow.jacobian import jacobian_products
 from gradflow.plots import collapsed_curves, name_ends, span_rates, style
@@ -39,26 +38,13 @@ NEURON_PATH = 0.05
 """A rate this close to log α, relatively, is the neuron path's."""
 
 
-class CollapseConfig(CellConfig):
+class CollapseConfig(DecaysConfig):
     """Options of the figure; the defaults draw the picture of the book. A panel for each decay."""
 
     spans: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     decay: tuple[float, ...] = Field(default=(0.5, 0.9))
     samples: int = Field(default=1, ge=1)
     seeds: int = Field(default=6, ge=1)
-
-    @field_validator("decay", mode="before")
-    @classmethod
-    def _one_is_enough(cls, decay: Any) -> Any:
-        return (decay,) if isinstance(decay, int | float) else decay
-
-    @field_validator("decay")
-    @classmethod
-    def _between(cls, decay: tuple[float, ...]) -> tuple[float, ...]:
-        # at 0 there is no neuron path and at 1 no decay
-        if not decay or not all(0.0 < value < 1.0 for value in decay):
-            raise ValueError(f"got {', '.join(map(str, decay)) or 'none'}, expected decays between 0 and 1")
-        return tuple(sorted(set(decay)))
 
 
 def compute(config: CollapseConfig, progress: Progress = silent) -> xr.Dataset:

@@ -13,13 +13,20 @@ from matplotlib.figure import Figure as Picture
 from pydantic import Field
 
 from gradflow.analysis import fit_decay
-from gradflow.figures.cells import CellConfig, blas_threads, over_seeds, settings, task_of
+from gradflow.figures.cells import (
+    CellConfig,
+    along_spans,
+    blas_threads,
+    over_seeds,
+    recurrence_of,
+    settings,
+    task_of,
+)
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
 from gradflow.jacobian import jacobian_products
 from gradflow.network import RecurrentSNN
 from gradflow.neurons import LIF, Reset
 from gradflow.plots import dot_rows, style
-from gradflow.recurrence import Skip, Vanilla
 from gradflow.surrogate import ArcTangent, Exponential, MultiGaussian, Rectangle, Sigmoid
 
 CAPTION = (
@@ -77,7 +84,7 @@ def compute(config: ConventionsConfig, progress: Progress = silent) -> xr.Datase
                     net = RecurrentSNN(
                         task,
                         hidden=config.hidden,
-                        recurrence=Vanilla() if span == 1 else Skip(span),
+                        recurrence=recurrence_of(span),
                         neuron=neuron,
                         seed=seed,
                     )
@@ -93,9 +100,7 @@ def compute(config: ConventionsConfig, progress: Progress = silent) -> xr.Datase
                 row.append(xr.Dataset(scaled, attrs=fit.attrs).reset_coords(drop=True))
             cells.append(xr.concat(row, dim="variant", combine_attrs="drop_conflicts"))
     progress(total, total, "fit")
-    data = xr.concat(cells, dim="span", combine_attrs="drop_conflicts")
-    data = data.assign_coords(span=list(config.spans), variant=list(VARIANTS))
-    data.span.attrs = {"long_name": "span λ", "units": "steps"}
+    data = along_spans(cells, config).assign_coords(variant=list(VARIANTS))
     told = {"kind": "figure conventions", "figure": "conventions", "loss_placement": "none"}
     return data.assign_attrs({**data.attrs, **settings(config), **told})
 

@@ -5,15 +5,15 @@ Axes: decay span rung seed. A rate is in nats per step; negative is decay.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from gradflow.analysis import fit_decay, student_interval
 from gradflow.figures.cells import (
-    CellConfig,
+    DecaysConfig,
     blas_threads,
     network,
     only_layer,
@@ -42,7 +42,7 @@ Key: TypeAlias = tuple[float, int]
 """Decay and span of a cell."""
 
 
-class DecayRateConfig(CellConfig):
+class DecayRateConfig(DecaysConfig):
     """Options of the figure; the defaults draw the picture of the book. A panel for each decay.
 
     One sequence a network: networks differ more than sequences do, and the moments of several together are
@@ -53,19 +53,6 @@ class DecayRateConfig(CellConfig):
     decay: tuple[float, ...] = Field(default=(0.3, 0.5, 0.9))
     samples: int = Field(default=1, ge=1)
     typical: bool = True
-
-    @field_validator("decay", mode="before")
-    @classmethod
-    def _one_is_enough(cls, decay: Any) -> Any:
-        return (decay,) if isinstance(decay, int | float) else decay
-
-    @field_validator("decay")
-    @classmethod
-    def _between(cls, decay: tuple[float, ...]) -> tuple[float, ...]:
-        # at 0 no neuron path, at 1 no decay: there is nothing to cross, and no logarithm to draw
-        if not decay or not all(0.0 < value < 1.0 for value in decay):
-            raise ValueError(f"got {', '.join(map(str, decay)) or 'none'}, expected decays between 0 and 1")
-        return tuple(sorted(set(decay)))
 
 
 def compute(config: DecayRateConfig, progress: Progress = silent) -> xr.Dataset:

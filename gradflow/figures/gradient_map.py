@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Picture
 from pydantic import Field
 
 from gradflow.analysis.steps import norm_band
-from gradflow.figures.cells import CellConfig, blas_threads, over_seeds, settings, task_of
+from gradflow.figures.cells import CellConfig, by_span, over_seeds, recurrence_of, settings, task_of
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
 from gradflow.network import RecurrentSNN
 from gradflow.neurons import LIF
@@ -22,7 +22,6 @@ from gradflow.plots import FLOAT32_FLOOR, gradient_map, style
 from gradflow.plots.curves import LOG10
 from gradflow.readout import Readout
 from gradflow.recording import Keep, record
-from gradflow.recurrence import Skip, Vanilla
 
 CAPTION = (
     "Where a gradient comes to in a network of three layers. Colour: norm of ∂L/∂u[t] of each layer against "
@@ -58,28 +57,21 @@ def compute(config: GradientMapConfig, progress: Progress = silent) -> xr.Datase
         ValueError: for more samples than the task has training examples, or a pool that leaves one step.
     """
     task = task_of(config)
-    total = len(config.spans) * config.seeds
-    cells = []
-    with blas_threads(config):
-        for place, span in enumerate(config.spans):
-            parts = []
-            for seed in range(config.seeds):
-                progress(place * config.seeds + seed, total, f"span {span}, seed {seed}")
-                net = RecurrentSNN(
-                    task,
-                    hidden=(config.hidden,) * config.layers,
-                    recurrence=Vanilla() if span == 1 else Skip(span),
-                    neuron=LIF(decay=config.decay),
-                    seed=seed,
-                    dtype=torch.float64,
-                )
-                batch = task.sample(config.samples, seed=seed)
-                parts.append(record(net, batch, keep=Keep.NORMS, loss_placement=Readout.LAST))
-            cells.append(medians(over_seeds(parts)))
-    progress(total, total, "median")
-    data = xr.concat(cells, dim="span", combine_attrs="drop_conflicts")
-    data = data.assign_coords(span=list(config.spans), layer=np.arange(1, config.layers + 1))
-    data.span.attrs = {"long_name": "span λ", "units": "steps"}
+
+    def measure(span: int, seed: int) -> xr.Dataset:
+        net = RecurrentSNN(
+            task,
+            hidden=(config.hidden,) * config.layers,
+            recurrence=recurrence_of(span),
+            neuron=LIF(decay=config.decay),
+            seed=seed,
+            dtype=torch.float64,
+        )
+        batch = task.sample(config.samples, seed=seed)
+        return record(net, batch, keep=Keep.NORMS, loss_placement=Readout.LAST)
+
+    data = by_span(config, measure, lambda parts, _: medians(over_seeds(parts)), progress, "median")
+    data = data.assign_coords(layer=np.arange(1, config.layers + 1))
     told = {"kind": "figure gradient-map", "figure": "gradient-map"}
     return data.assign_attrs({**data.attrs, **settings(config), **told})
 

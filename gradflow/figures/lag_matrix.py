@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Picture
 from pydantic import Field
 
 from gradflow.analysis.curves import log_quantile
-from gradflow.figures.cells import CellConfig, blas_threads, network, over_seeds, settings, task_of
+from gradflow.figures.cells import CellConfig, by_span, network, over_seeds, settings, task_of
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
 from gradflow.jacobian import lag_matrix
 from gradflow.plots import decay_curves, lag_map, name_ends, style
@@ -52,21 +52,13 @@ def compute(config: LagMatrixConfig, progress: Progress = silent) -> xr.Dataset:
         ValueError: for more samples than the task has training examples, or a pool that leaves one step.
     """
     task = task_of(config)
-    total = len(config.spans) * config.seeds
-    cells = []
-    with blas_threads(config):
-        for place, span in enumerate(config.spans):
-            parts = []
-            for seed in range(config.seeds):
-                progress(place * config.seeds + seed, total, f"span {span}, seed {seed}")
-                net = network(config, task, span=span, decay=config.decay, seed=seed)
-                found = lag_matrix(net, task.sample(config.samples, seed=seed), probes=PROBES)
-                parts.append(found.isel(layer=0, drop=True)[["log_frobenius"]])
-            cells.append(quantiles(over_seeds(parts)))
-    progress(total, total, "quantiles")
-    data = xr.concat(cells, dim="span", combine_attrs="drop_conflicts")
-    data = data.assign_coords(span=list(config.spans))
-    data.span.attrs = {"long_name": "span λ", "units": "steps"}
+
+    def measure(span: int, seed: int) -> xr.Dataset:
+        net = network(config, task, span=span, decay=config.decay, seed=seed)
+        found = lag_matrix(net, task.sample(config.samples, seed=seed), probes=PROBES)
+        return found.isel(layer=0, drop=True)[["log_frobenius"]]
+
+    data = by_span(config, measure, lambda parts, _: quantiles(over_seeds(parts)), progress, "quantiles")
     told = {"kind": "figure lag-matrix", "figure": "lag-matrix", "loss_placement": "none", "probes": PROBES}
     return data.assign_attrs({**data.attrs, **settings(config), **told})
 

@@ -15,7 +15,7 @@ import xarray as xr
 from gradflow.analysis import horizon
 from gradflow.analysis.curves import envelope
 from gradflow.analysis.horizons import LEVEL
-from gradflow.figures.cells import over_seeds, predicted
+from gradflow.figures.cells import over_seeds, predicted, recurrence_of
 from gradflow.figures.memory_horizon_claims import claims, fit_level, summary, table
 from gradflow.figures.memory_horizon_picture import CAPTION, draw
 from gradflow.figures.memory_horizon_runs import (
@@ -162,7 +162,7 @@ def told(config: MemoryHorizonConfig) -> dict[str, str | float]:
         "loss_placement": "last",
         "config": config.model_dump_json(),
         "training": write_toml(run_config(config, (spans[0], grid(config.longest)[0], 0))),
-        "recurrence": ",".join("vanilla" if span == 1 else f"skip:{span}" for span in spans),
+        "recurrence": ",".join(recurrence_of(span).label for span in spans),
         "p": "[" + ", ".join(f'{{"{span}": 1.0}}' for span in spans) + "]",
         "network_seed": seeds,
         "sample_seed": seeds,

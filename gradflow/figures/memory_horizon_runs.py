@@ -17,6 +17,7 @@ import torch
 from pydantic import Field, field_validator
 
 from gradflow.conventions import package_versions, source_commit
+from gradflow.figures.cells import recurrence_of
 from gradflow.figures.registry import Config
 from gradflow.train import DivergedError, TrainConfig, resolve, train, write_toml
 from gradflow.train.loop import CHECKPOINTS_NAME
@@ -161,7 +162,7 @@ def run_config(config: MemoryHorizonConfig, cell: Cell) -> TrainConfig:
             "task": {"name": "delayed-recall", "options": config.recall(delay, seed)},
             "network": {
                 "hidden": (config.hidden,),
-                "recurrence": "vanilla" if span == 1 else f"skip:{span}",
+                "recurrence": recurrence_of(span).label,
                 "neuron": {"kind": "lif", "decay": config.decay},
                 "readout": "last",
                 "seed": seed,

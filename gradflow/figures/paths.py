@@ -16,7 +16,7 @@ from pydantic import Field
 from gradflow.analysis import curve_band
 from gradflow.figures.cells import (
     CellConfig,
-    blas_threads,
+    by_span,
     network,
     only_layer,
     over_seeds,
@@ -70,22 +70,15 @@ def compute(config: PathsConfig, progress: Progress = silent) -> xr.Dataset:
         ValueError: for more samples than the task has training examples, or a pool that leaves one step.
     """
     task = task_of(config)
-    reach, total = min(config.reach, task.steps - 1), len(config.spans) * config.seeds
-    cells = []
-    with blas_threads(config):
-        for place, span in enumerate(config.spans):
-            parts = []
-            for seed in range(config.seeds):
-                progress(place * config.seeds + seed, total, f"span {span}, seed {seed}")
-                net = network(config, task, span=span, decay=config.decay, seed=seed)
-                run = local_jacobians(net, task.sample(config.samples, seed=seed))
-                found = path_products(last_steps(run, reach + 1), max_hops=max(reach // span, HOPS_DRAWN))
-                parts.append(found.isel(layer=0, drop=True).drop_dims("span"))
-            cells.append(medians(over_seeds(parts), span))
-    progress(total, total, "median")
-    data = xr.concat(cells, dim="span", combine_attrs="drop_conflicts")
-    data = data.assign_coords(span=list(config.spans))
-    data.span.attrs = {"long_name": "span λ", "units": "steps"}
+    reach = min(config.reach, task.steps - 1)
+
+    def measure(span: int, seed: int) -> xr.Dataset:
+        net = network(config, task, span=span, decay=config.decay, seed=seed)
+        run = local_jacobians(net, task.sample(config.samples, seed=seed))
+        found = path_products(last_steps(run, reach + 1), max_hops=max(reach // span, HOPS_DRAWN))
+        return found.isel(layer=0, drop=True).drop_dims("span")
+
+    data = by_span(config, measure, lambda parts, span: medians(over_seeds(parts), span), progress, "median")
     told = {"kind": "figure paths", "figure": "paths", "loss_placement": "none", "end": task.steps - 1}
     return data.assign_attrs({**data.attrs, **settings(config), **told})
 

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from pydantic import Field, field_validator
 
 from gradflow.caches import cache_folder
+from gradflow.figures.cells import recurrence_of
 from gradflow.figures.data_key import sources
 from gradflow.figures.registry import Config, Progress, silent
 from gradflow.plots import name_ends
@@ -100,7 +101,7 @@ FULL: Mapping[str, object] = {"pool": 1, "spans": (1, 4, 16, 41), "max_span": 41
 
 def grid_of(config: TrainedConfig) -> Grid:
     """Return the sweep of a configuration: the preset `quick`, by task, recurrence and seed."""
-    words = ["vanilla" if span == 1 else f"skip:{span}" for span in config.spans]
+    words = [recurrence_of(span).label for span in config.spans]
     words += [f"asrc:{config.max_span}"] if config.max_span else []
     base: dict[str, Any] = {
         "task": {"options": {"pool": config.pool}},

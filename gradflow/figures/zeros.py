@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gradflow.analysis import zero_summary
 from gradflow.analysis.zeros import ALL
-from gradflow.figures.cells import CellConfig, blas_threads, network, over_seeds, settings, task_of
+from gradflow.figures.cells import CellConfig, by_span, network, over_seeds, settings, task_of
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
 from gradflow.jacobian import jacobian_products
 from gradflow.plots import format_shares, style
@@ -56,22 +56,18 @@ def compute(config: ZerosConfig, progress: Progress = silent) -> xr.Dataset:
         ValueError: for more samples than the task has training examples, or a pool that leaves one step.
     """
     task = task_of(config)
-    total = len(config.spans) * config.seeds
-    cells = []
-    with blas_threads(config):
-        for place, span in enumerate(config.spans):
-            products, windows = [], []
-            for seed in range(config.seeds):
-                progress(place * config.seeds + seed, total, f"span {span}, seed {seed}")
-                net = network(config, task, span=span, decay=config.decay, seed=seed)
-                batch = task.sample(config.samples, seed=seed)
-                products.append(jacobian_products(net, batch, norms=("frobenius",)))
-                windows.append(record(net, batch, keep=Keep.ACTIVITY).window.isel(layer=0).mean("sample"))
-            cells.append(shares(over_seeds(products), xr.concat(windows, dim="seed")))
-    progress(total, total, "mean")
-    data = xr.concat(cells, dim="span", combine_attrs="drop_conflicts")
-    data = data.assign_coords(span=list(config.spans))
-    data.span.attrs = {"long_name": "span λ", "units": "steps"}
+
+    def measure(span: int, seed: int) -> tuple[xr.Dataset, xr.DataArray]:
+        net = network(config, task, span=span, decay=config.decay, seed=seed)
+        batch = task.sample(config.samples, seed=seed)
+        window = record(net, batch, keep=Keep.ACTIVITY).window.isel(layer=0).mean("sample")
+        return jacobian_products(net, batch, norms=("frobenius",)), window
+
+    def gather(parts: list[tuple[xr.Dataset, xr.DataArray]]) -> xr.Dataset:
+        products, windows = zip(*parts, strict=True)
+        return shares(over_seeds(list(products)), xr.concat(windows, dim="seed"))
+
+    data = by_span(config, measure, lambda parts, _: gather(parts), progress, "mean")
     told = {"kind": "figure zeros", "figure": "zeros", "loss_placement": "none"}
     return data.assign_attrs({**data.attrs, **settings(config), **told})
 
