@@ -275,7 +275,7 @@ def test_learning_curves_show_mean_and_range_of_the_networks():
         )
         assert_close(lines_of(right)[name], values.train_loss.mean("seed"), rtol=1e-12, why=SAME)
     band = learning_curves(
-        trained.over_seeds(data.validation_accuracy.sel(task="psmnist", recurrence="vanilla"))
+        trained.seed_band(data.validation_accuracy.sel(task="psmnist", recurrence="vanilla"))
     )
     edges = gf.plots.data(band)
     edges = edges[edges.part == "bands"].dropna(subset="low")

@@ -18,7 +18,8 @@ from gradflow.figures.trained import (
     TrainedConfig,
     adaptive_word,
     digits_of,
-    over_seeds,
+    draw_chance,
+    seed_band,
     spoken,
     trained,
 )
@@ -32,7 +33,6 @@ CAPTION = (
     "layer up to the largest one. Dotted: chance. With 500 test digits the sampling error of a single "
     "point is about 2 points."
 )
-CHANCE = 10.0
 
 
 def compute(config: TrainedConfig, progress: Progress = silent) -> xr.Dataset:
@@ -61,7 +61,7 @@ def draw(data: xr.Dataset) -> Picture:
         panels = picture.subplots(1, data.sizes["task"], squeeze=False, sharey=True)[0]
         for ax, task in zip(panels, data.task.values, strict=True):
             artists = accuracy_against_span(fixed(data.sel(task=task)), ax=ax, adaptive=label)
-            ax.axhline(CHANCE, color="black", linestyle=":", linewidth=1.0)
+            draw_chance(ax)
             ax.set_ylim(0.0, 100.0)
             ax.set_title(str(task))
             if ax is panels[0]:
@@ -106,7 +106,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
 
 def summary(data: xr.Dataset) -> pd.DataFrame:
     """Return a row for each task and recurrence: test accuracy, mean, worst and best network."""
-    rows = over_seeds(data.test_accuracy).rename(centre="test_accuracy", low="worst", high="best")
+    rows = seed_band(data.test_accuracy).rename(centre="test_accuracy", low="worst", high="best")
     return rows.to_dataframe().reset_index()[["task", "recurrence", "test_accuracy", "worst", "best"]]
 
 

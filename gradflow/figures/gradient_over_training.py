@@ -17,8 +17,9 @@ from gradflow.figures.trained import (
     QUICK,
     TrainedConfig,
     digits_of,
+    measured,
     name_curves,
-    over_seeds,
+    seed_band,
     spoken,
     trained,
 )
@@ -50,10 +51,10 @@ def draw(data: xr.Dataset) -> Picture:
         panels = picture.subplots(
             rows, columns, squeeze=False, sharey="row", width_ratios=[1.0] * (columns - 1) + [ROOM]
         )
-        ends = _ends(measured(data))
+        ends = _ends(measured(data.rate))
         for row, task in zip(panels, data.task.values, strict=True):
             for layer, ax in enumerate(row):
-                band = over_seeds(measured(shown).sel(task=task, layer=layer, drop=True))
+                band = seed_band(measured(shown.rate).sel(task=task, layer=layer, drop=True))
                 names = {"centre": "rate", "low": "rate_low", "high": "rate_high"}
                 artists = rates_over_epochs(band.rename(names), ax=ax, label="{value}")
                 ax.set_title(f"{task}, layer {layer}", fontsize=9)
@@ -78,16 +79,9 @@ def _ends(rates: xr.DataArray) -> tuple[float, float]:
     return 1.2 * low if low < 0.0 else -LINEAR, 0.7 * high if high < -LINEAR else max(1.2 * high, LINEAR)
 
 
-def measured(data: xr.Dataset) -> xr.DataArray:
-    """Return the rates at the epochs at which any was measured."""
-    some = data.rate.notnull().any([dim for dim in data.rate.dims if dim != "epoch"])
-    rates: xr.DataArray = data.rate.sel(epoch=data.epoch[some])
-    return rates
-
-
 def claims(data: xr.Dataset) -> Sequence[Claim]:
     """Return what the figure asserts of the fixed spans as initialised: the wider, the slower the decay."""
-    rate = measured(data).isel(epoch=0).mean("seed")
+    rate = measured(data.rate).isel(epoch=0).mean("seed")
     fixed = [word for word in data.recurrence.values if not str(word).startswith("asrc")]
     steps = rate.sel(recurrence=fixed).diff("recurrence")
     found = [
@@ -114,7 +108,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
 
 def summary(data: xr.Dataset) -> pd.DataFrame:
     """Return a row for each task, recurrence and layer: the rate before training, after it, their ratio."""
-    rate = measured(data).mean("seed")
+    rate = measured(data.rate).mean("seed")
     rows = xr.Dataset({"before": rate.isel(epoch=0, drop=True), "after": rate.isel(epoch=-1, drop=True)})
     rows["after / before"] = rows.after / rows.before.where(rows.before != 0.0, np.nan)
     frame = rows.to_dataframe().reset_index()

@@ -12,7 +12,16 @@ from pydantic import Field
 
 from gradflow.evaluation import DISTURBANCES, Disturbance, robustness
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
-from gradflow.figures.trained import QUICK, TrainedConfig, digits_of, over_seeds, run_folders, spoken, trained
+from gradflow.figures.trained import (
+    QUICK,
+    TrainedConfig,
+    digits_of,
+    draw_chance,
+    run_folders,
+    seed_band,
+    spoken,
+    trained,
+)
 from gradflow.plots import robustness as draw_robustness
 from gradflow.plots import style
 from gradflow.train import load_run
@@ -36,7 +45,6 @@ TITLES = {
     "input-noise": "noise on the input",
     "span-shift": "spans shifted",
 }
-CHANCE = 10.0
 
 
 class RobustnessConfig(TrainedConfig):
@@ -64,26 +72,18 @@ def compute(config: RobustnessConfig, progress: Progress = silent) -> xr.Dataset
     """
     learned = trained(config, "robustness", progress)
     folders = run_folders(config)
-    found: dict[tuple[str, str], list[xr.Dataset]] = {}
+    found = {}
     for done, ((task, word, seed), folder) in enumerate(folders.items()):
         progress(done, len(folders), f"{task}, {word}, seed {seed}")
         session = load_run(folder)
         one = robustness(session.net, session.task, disturbances(), repetitions=config.repetitions)
         kept = one[[name for name in one if str(name).startswith("accuracy_")]]
-        found.setdefault((task, word), []).append(kept.reset_coords(drop=True))
+        found[task, word, seed] = kept.reset_coords(drop=True)
     progress(len(folders), len(folders), "all networks")
-    joined = xr.concat(
-        [
-            xr.concat(
-                [xr.concat(found[task, word], "seed") for word in map(str, learned.recurrence.values)],
-                "recurrence",
-            )
-            for task in config.task
-        ],
-        "task",
-        combine_attrs="drop",
-    )
-    joined = joined.assign_coords({name: learned[name] for name in ("task", "recurrence", "seed")})
+    axes = {name: learned[name] for name in ("task", "recurrence", "seed")}
+    tasks, words, seeds = (axis.values.tolist() for axis in axes.values())
+    nested = [[[found[task, word, seed] for seed in seeds] for word in words] for task in tasks]
+    joined = xr.combine_nested(nested, concat_dim=list(axes), combine_attrs="drop").assign_coords(axes)
     return joined.assign_attrs({**learned.attrs, "split": "validation"})
 
 
@@ -94,7 +94,7 @@ def curves_of(data: xr.Dataset, word: str) -> xr.Dataset:
     if "repetition" in values.dims:
         values = values.mean("repetition")
     kind = DISTURBANCES[word]
-    band = over_seeds(values)
+    band = seed_band(values)
     band["strength"] = band.strength.assign_attrs(long_name=kind.title, units=kind.units)
     return band
 
@@ -110,7 +110,7 @@ def draw(data: xr.Dataset) -> Picture:
                 ax = panels[2 * row + place // 2, place % 2]
                 band = curves_of(data.sel(task=task, drop=True), word)
                 artists = draw_robustness(band.assign_coords(recurrence=spoken(band.recurrence)), ax)
-                ax.axhline(CHANCE, color="black", linestyle=":", linewidth=1.0)
+                draw_chance(ax)
                 ax.set_ylim(0.0, 100.0)
                 ax.set_title(f"{task}: {TITLES[word]}" if len(tasks) > 1 else TITLES[word])
                 ax.xaxis.label.set_fontsize(8)

@@ -92,6 +92,8 @@ class TrainedConfig(Config):
         return tuple(sorted(set(spans)))
 
 
+CHANCE = 10.0
+"""Percent of right answers by guessing one of ten digits."""
 QUICK: Mapping[str, object] = {
     "task": ("psmnist",), "pool": 4, "spans": (1, 4), "max_span": 4, "hidden": (32, 32), "epochs": 4,
     "seeds": 2, "watch_budget": 20.0,
@@ -166,7 +168,19 @@ def digits_of(data: xr.Dataset) -> str:
     return "sequential digits" if pool == 1 else f"digits averaged over {pool} × {pool} pixels"
 
 
-def over_seeds(values: xr.DataArray) -> xr.Dataset:
+def measured(values: xr.DataArray) -> xr.DataArray:
+    """Return the values at the epochs at which there is any."""
+    some = values.notnull().any([dim for dim in values.dims if dim != "epoch"])
+    found: xr.DataArray = values.sel(epoch=values.epoch[some])
+    return found
+
+
+def draw_chance(ax: Axes) -> None:
+    """Draw the share of right answers, in percent, that guessing one of ten digits gives."""
+    ax.axhline(CHANCE, color="black", linestyle=":", linewidth=1.0)
+
+
+def seed_band(values: xr.DataArray) -> xr.Dataset:
     """Return mean, least and largest over seeds as `centre`, `low` and `high`."""
     return xr.Dataset({"centre": values.mean("seed"), "low": values.min("seed"), "high": values.max("seed")})
 

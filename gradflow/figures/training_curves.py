@@ -13,12 +13,15 @@ from matplotlib.figure import Figure as Picture
 
 from gradflow.figures.registry import Claim, FigureSpec, Progress, silent
 from gradflow.figures.trained import (
+    CHANCE,
     FULL,
     QUICK,
     TrainedConfig,
     digits_of,
+    draw_chance,
+    measured,
     name_curves,
-    over_seeds,
+    seed_band,
     spoken,
     trained,
 )
@@ -33,7 +36,6 @@ CAPTION = (
 )
 ROOM = 1.42
 """Width of a panel over that of its curves: their names stand beside them."""
-CHANCE = 10.0
 
 
 def compute(config: TrainedConfig, progress: Progress = silent) -> xr.Dataset:
@@ -55,9 +57,9 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def _accuracy(ax: Axes, data: xr.Dataset, task: str) -> None:
-    values = data.validation_accuracy.where(data.validation_accuracy.notnull().any("seed"), drop=True)
-    artists = learning_curves(over_seeds(values), ax=ax)
-    ax.axhline(CHANCE, color="black", linestyle=":", linewidth=1.0)
+    values = measured(data.validation_accuracy)
+    artists = learning_curves(seed_band(values), ax=ax)
+    draw_chance(ax)
     ax.set_ylim(0.0, 100.0)
     ax.set_ylabel("right answers in validation  (%)")
     ax.set_title(task)
@@ -65,8 +67,8 @@ def _accuracy(ax: Axes, data: xr.Dataset, task: str) -> None:
 
 
 def _loss(ax: Axes, data: xr.Dataset, task: str) -> None:
-    values = data.train_loss.where(data.train_loss.notnull().any("seed"), drop=True)
-    learning_curves(over_seeds(values), ax=ax, scale=1.0)
+    values = measured(data.train_loss)
+    learning_curves(seed_band(values), ax=ax, scale=1.0)
     ax.set_yscale("log")
     ax.set_xlim(left=0.0)
     ax.set_ylabel("loss in training  (nats)")
@@ -98,7 +100,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
 
 def summary(data: xr.Dataset) -> pd.DataFrame:
     """Return a row for each task and recurrence: test accuracy of its networks, mean, least and largest."""
-    shares = over_seeds(data.test_accuracy).rename(centre="test_accuracy", low="worst", high="best")
+    shares = seed_band(data.test_accuracy).rename(centre="test_accuracy", low="worst", high="best")
     shares["standard_error"] = data.test_accuracy.std("seed", ddof=1) / np.sqrt(data.sizes["seed"])
     shares["parameters"] = data.parameters.max("seed")
     rows = shares.to_dataframe().reset_index()
