@@ -7,7 +7,7 @@ parameter. The network runs on its own engine but for lost spikes. Axes: time ba
 import math
 from abc import ABC
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,17 @@ from gradflow.shapes import Inputs, Sequence
 
 INPUT = "input"
 Matrix = Float[Tensor, "neuron neuron"]
+
+
+class LayerPass(NamedTuple):
+    """What an engine is given to run one layer over a whole sequence, and which layer it is."""
+
+    layer: int
+    recurrence: Recurrence
+    drive: Sequence
+    V: Matrix | None
+    dynamics: Dynamics
+    taps: Taps
 
 
 @dataclass(frozen=True)
@@ -65,18 +76,9 @@ class Disturbance(ABC):
         """Return the inputs the network sees instead of x."""
         return x
 
-    def run_layer(
-        self,
-        layer: int,
-        recurrence: Recurrence,
-        drive: Sequence,
-        V: Matrix | None,
-        dynamics: Dynamics,
-        taps: Taps,
-        streams: Streams,
-    ) -> LayerTrace:
+    def run_layer(self, own: LayerPass, streams: Streams) -> LayerTrace:
         """Run one layer over a whole sequence, disturbed."""
-        return automatic(drive, V, dynamics, taps)
+        return automatic(own.drive, own.V, own.dynamics, own.taps)
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,10 @@ class SpikeDeletion(Disturbance):
     inner = True
     ends = (0.0, 1.0)
 
-    def run_layer(
-        self,
-        layer: int,
-        recurrence: Recurrence,
-        drive: Sequence,
-        V: Matrix | None,
-        dynamics: Dynamics,
-        taps: Taps,
-        streams: Streams,
-    ) -> LayerTrace:
+    def run_layer(self, own: LayerPass, streams: Streams) -> LayerTrace:
         """Run the layer and hand on the spikes whose number, uniform on [0, 1), is at least the strength."""
-        kept = streams.uniform(f"layer {layer}", drive, drive.shape[2]) >= self.strength
-        return run_deleting(drive, V, dynamics, taps, kept)
+        kept = streams.uniform(f"layer {own.layer}", own.drive, own.drive.shape[2]) >= self.strength
+        return run_deleting(own.drive, own.V, own.dynamics, own.taps, kept)
 
 
 @dataclass(frozen=True)
@@ -126,19 +119,11 @@ class MembraneNoise(Disturbance):
     units = "thresholds"
     inner = True
 
-    def run_layer(
-        self,
-        layer: int,
-        recurrence: Recurrence,
-        drive: Sequence,
-        V: Matrix | None,
-        dynamics: Dynamics,
-        taps: Taps,
-        streams: Streams,
-    ) -> LayerTrace:
+    def run_layer(self, own: LayerPass, streams: Streams) -> LayerTrace:
         """Run the layer with noise beside its drive."""
-        noise = streams.normal(f"layer {layer}", drive, drive.shape[2])
-        return automatic(drive + self.strength * dynamics.threshold * noise, V, dynamics, taps)
+        noise = streams.normal(f"layer {own.layer}", own.drive, own.drive.shape[2])
+        drive = own.drive + self.strength * own.dynamics.threshold * noise
+        return automatic(drive, own.V, own.dynamics, own.taps)
 
 
 @dataclass(frozen=True)
@@ -233,27 +218,18 @@ class SpanShift(Disturbance):
         moved = max(1, span + int(self.strength))
         return min(moved, recurrence.max_span) if isinstance(recurrence, AdaptiveSkip) else moved
 
-    def run_layer(
-        self,
-        layer: int,
-        recurrence: Recurrence,
-        drive: Sequence,
-        V: Matrix | None,
-        dynamics: Dynamics,
-        taps: Taps,
-        streams: Streams,
-    ) -> LayerTrace:
+    def run_layer(self, own: LayerPass, streams: Streams) -> LayerTrace:
         """Run the layer with the span moved.
 
         Raises ValueError for a mixture of spans, of which none is the span.
         """
-        if len(taps.spans) > 1:
+        if len(own.taps.spans) > 1:
             raise ValueError(
-                f"SpanShift: layer {layer} reads a mixture of {len(taps.spans)} spans; expected one, as hard "
-                "spans are (evaluation mode)"
+                f"SpanShift: layer {own.layer} reads a mixture of {len(own.taps.spans)} spans; expected one, as "
+                "hard spans are (evaluation mode)"
             )
-        spans = tuple(self.shifted(span, recurrence) for span in taps.spans)
-        return automatic(drive, V, dynamics, replace(taps, spans=spans))
+        spans = tuple(self.shifted(span, own.recurrence) for span in own.taps.spans)
+        return automatic(own.drive, own.V, own.dynamics, replace(own.taps, spans=spans))
 
 
 DISTURBANCES: dict[str, type[Disturbance]] = {

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradflow.engine import LayerTrace
-from gradflow.evaluation.disturbances import Disturbance, require_applicable
+from gradflow.evaluation.disturbances import Disturbance, LayerPass, require_applicable
 from gradflow.evaluation.streams import Streams
 from gradflow.network import RecurrentSNN
 from gradflow.neurons.dynamics import Dynamics
@@ -35,9 +35,8 @@ class Disturbing:
     ) -> LayerTrace:
         """Run the next layer."""
         layer, self.done = self.done, self.done + 1
-        return self.disturbance.run_layer(
-            layer, self.recurrences[layer], drive, V, dynamics, taps, self.streams
-        )
+        own = LayerPass(layer, self.recurrences[layer], drive, V, dynamics, taps)
+        return self.disturbance.run_layer(own, self.streams)
 
 
 def run_disturbed(model: nn.Module, x: Inputs, disturbance: Disturbance, streams: Streams) -> Any:
