@@ -225,8 +225,8 @@ class SpanShift(Disturbance):
         """
         if len(own.taps.spans) > 1:
             raise ValueError(
-                f"SpanShift: layer {own.layer} reads a mixture of {len(own.taps.spans)} spans; expected one, as "
-                "hard spans are (evaluation mode)"
+                f"SpanShift: layer {own.layer} reads a mixture of {len(own.taps.spans)} spans; expected one, "
+                "as hard spans are (evaluation mode)"
             )
         spans = tuple(self.shifted(span, own.recurrence) for span in own.taps.spans)
         return automatic(own.drive, own.V, own.dynamics, replace(own.taps, spans=spans))
