@@ -39,6 +39,15 @@ def no_shape_checks():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(scope="module")
+def chromium():
+    """Start one browser for all tests of a module."""
+    from browser import started
+
+    with started() as driver:
+        yield driver
+
+
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
     """Run the command in this process, in an empty folder; return exit code, output and errors."""
