@@ -6,6 +6,7 @@ from gradflow.analysis.fits import CurveFit, fit_curve, fit_curves
 from gradflow.analysis.horizons import half_life, horizon, horizon_at
 from gradflow.analysis.models import Shape, ShapeFit, fit_shape
 from gradflow.analysis.rates import fit_decay, student_interval
+from gradflow.analysis.spectra import spectrum_band
 from gradflow.analysis.zeros import exact_zero_lag, first_exact_zero, zero_summary
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "half_life",
     "horizon",
     "horizon_at",
+    "spectrum_band",
     "student_interval",
     "zero_summary",
 ]

@@ -27,6 +27,7 @@ MODULES = (
     "zeros",
     "gradient_map",
     "lag_matrix",
+    "spectra",
     "conventions",
 )
 """The figures, one module each, in the order of the book; loaded when first asked for."""

@@ -11,6 +11,12 @@ from gradflow.plots.pairs import lag_map
 from gradflow.plots.products import format_shares, hop_counts, path_norms, zero_shares
 from gradflow.plots.rates import RateArtists, decay_rates, rate_errors, rung_looks
 from gradflow.plots.records import activity, gradient_map, gradient_norms, gradient_paths
+from gradflow.plots.spectra import (
+    SpectrumArtists,
+    lyapunov_exponents,
+    participation,
+    singular_values,
+)
 from gradflow.plots.style import ordered_colours, style
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "CurveArtists",
     "DotArtists",
     "RateArtists",
+    "SpectrumArtists",
     "activity",
     "collapsed_curves",
     "confusion",
@@ -33,13 +40,16 @@ __all__ = [
     "gradient_paths",
     "hop_counts",
     "lag_map",
+    "lyapunov_exponents",
     "name_ends",
     "ordered_colours",
+    "participation",
     "path_norms",
     "rate_errors",
     "rates_over_epochs",
     "robustness",
     "rung_looks",
+    "singular_values",
     "span_rates",
     "style",
     "zero_shares",

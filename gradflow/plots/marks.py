@@ -1,5 +1,8 @@
 """What is written on a picture of decay curves: the floor of float32, and each curve's name at its end."""
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -30,22 +33,26 @@ def float32_floor(ax: Axes) -> Rectangle | None:
     return shade
 
 
-def name_ends(ax: Axes, lines: dict[str, Line2D], *, room: float = ROOM) -> dict[str, Annotation]:
+def name_ends(
+    ax: Axes, lines: dict[str, Line2D], *, room: float = ROOM, clear: bool = False
+) -> dict[str, Annotation]:
     """Write each line's label where the line ends at the right, or beside where it leaves the axes below.
 
     Labels nearer than the share `room` of the axes' height are moved apart; a line with nothing inside the
-    axes gets none.
+    axes gets none. `clear` puts all of them on white, where other lines pass.
     """
-    bottom, top = ax.get_ylim()
+    up = _upwards(ax)
+    bottom, top = (up.there(limit) for limit in ax.get_ylim())
     inside, names = {}, {}
     for text, line in lines.items():
-        x, y = np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+        x = np.asarray(line.get_xdata(), dtype=float)
+        y = up.there(np.asarray(line.get_ydata(), dtype=float))
         seen = np.flatnonzero(np.isfinite(y) & (y >= bottom) & (y <= top))
         if not seen.size:
             continue
         last = int(seen[-1])
         if (y[last + 1 :] < bottom).any():
-            at = (float(x[last]), bottom + room * (top - bottom))
+            at = (float(x[last]), up.back(bottom + room * (top - bottom)))
             names[text] = _name(ax, text, at, line, clear=True)
         else:
             inside[text] = (float(x[last]), float(y[last]))
@@ -53,8 +60,23 @@ def name_ends(ax: Axes, lines: dict[str, Line2D], *, room: float = ROOM) -> dict
     for text, (place, level) in sorted(inside.items(), key=lambda item: -item[1][1]):
         height = min(level, ceiling - gap)
         ceiling = height
-        names[text] = _name(ax, text, (place, height), lines[text])
+        names[text] = _name(ax, text, (place, up.back(height)), lines[text], clear)
     return names
+
+
+class _Upwards(NamedTuple):
+    """Heights that grow upwards and evenly, whatever the axis' scale and direction: there and back."""
+
+    there: Callable[[Any], Any]
+    back: Callable[[float], float]
+
+
+def _upwards(ax: Axes) -> _Upwards:
+    scale, sign = ax.yaxis.get_transform(), -1.0 if ax.yaxis_inverted() else 1.0
+    return _Upwards(
+        lambda y: sign * scale.transform(np.asarray(y, dtype=float)),
+        lambda height: float(scale.inverted().transform(np.asarray(sign * height, dtype=float))),
+    )
 
 
 def _name(ax: Axes, text: str, at: tuple[float, float], line: Line2D, clear: bool = False) -> Annotation:
