@@ -8,6 +8,7 @@ from gradflow.course.building import build, execute, student, teacher
 from gradflow.course.checking import NotYet, check, exercise
 from gradflow.course.explore import Panel, Slider
 from gradflow.course.explore_neuron import explore_neuron
+from gradflow.course.explore_temperature import explore_temperature
 from gradflow.course.lessons import NAMES, Lesson, lesson, lessons
 from gradflow.course.pictures import against_potential, potential
 from gradflow.course.prediction import Prediction, predict
@@ -31,6 +32,7 @@ __all__ = [
     "execute",
     "exercise",
     "explore_neuron",
+    "explore_temperature",
     "lesson",
     "lessons",
     "potential",
