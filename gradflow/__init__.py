@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from gradflow.readout import Readout
     from gradflow.recording import Keep, record
     from gradflow.recurrence import AdaptiveSkip, NoRecurrence, Skip, SpanMode, Vanilla
+    from gradflow.results import Results
     from gradflow.storage import load, save
     from gradflow.surrogate import (
         ArcTangent,
@@ -94,6 +95,7 @@ _HOME = {
     "gradflow.network": ("RecurrentSNN", "Run"),
     "gradflow.conventions": ("Conventions",),
     "gradflow.recording": ("Keep", "record"),
+    "gradflow.results": ("Results",),
     "gradflow.storage": ("save", "load"),
     "gradflow.links": ("Link", "ReadoutLink"),
     "gradflow.transition": ("Transition", "LayerTransition", "DenseTransition", "local_jacobians"),
@@ -142,6 +144,7 @@ __all__ = [
     "Rectangle",
     "RecurrentSNN",
     "Reset",
+    "Results",
     "RouteSplit",
     "Run",
     "Sigmoid",

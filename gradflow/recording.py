@@ -23,6 +23,7 @@ from gradflow.layer import LayerRun
 from gradflow.network import RecurrentSNN, Run
 from gradflow.readout import Readout, ReadoutLike
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.shapes import AnyTargets, Logits
 from gradflow.tasks.base import Batch
 from gradflow.tasks.objectives import cross_entropy
@@ -156,7 +157,7 @@ def record(
         coords["quantile"] = np.asarray(quantiles, dtype=np.float64)
     conventions = conventions_of(net, run, provenance=provenance, loss_placement=placement)
     attrs = {**provenance, "kind": "record", "criterion": name, **conventions.attrs()}
-    return xr.Dataset(variables, coords, attrs)
+    return Results(variables, coords, attrs)
 
 
 MEASURED = {

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gradflow.results import Results
+
 READ_AS_CODING = frozenset(
     {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "dtype", "coordinates"}
 )
@@ -87,7 +89,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     for variable in data.variables.values():
         variable.encoding.clear()
         variable.attrs = {key: _plain(value) for key, value in variable.attrs.items()}
-    return data
+    return Results.of(data) if "kind" in data.attrs else data
 
 
 def _write(data: xr.Dataset, draft: Path) -> None:

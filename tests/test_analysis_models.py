@@ -20,6 +20,7 @@ from gradflow.analysis.selection import (
     resample,
     select,
 )
+from gradflow.results import Results
 from gradflow.seeds import bit_generator
 
 LAGS = np.arange(20, 320)
@@ -193,7 +194,7 @@ def test_seeds_repeat_and_files_keep_everything(fitted, tmp_path):
     xr.testing.assert_identical(other.aicc, fit.aicc)
     fit.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "fit.nc", engine="h5netcdf") as back:
-        xr.testing.assert_allclose(back, fit)
+        xr.testing.assert_allclose(Results.of(back), fit)
         assert back.shape_name.values.tolist() == fit.shape_name.values.tolist()
 
 

@@ -12,6 +12,7 @@ from gradflow.analysis.fits import comb_period
 from gradflow.analysis.models import Shape
 from gradflow.analysis.schema import Array, labelled, lag_values, ordered, span_weights
 from gradflow.analysis.selection import Plan, Selection, select
+from gradflow.results import Results
 from gradflow.seeds import bit_generator
 
 SHAPES = (Shape.EXPONENTIAL, Shape.STRETCHED, Shape.POWER, Shape.COMB)
@@ -96,7 +97,7 @@ def fit_models(
         found[index] = select(curves.values[index], lags, plan, generator, **spans)
     result = _labelled(found, like, wanted)
     options = {"fit_variable": variable, "fit_confidence": confidence, "fit_envelope": int(envelope)}
-    return result.assign_attrs({**prod.attrs, **options, "fit_draws": draws, "fit_seed": seed})
+    return Results.of(result.assign_attrs({**prod.attrs, **options, "fit_draws": draws, "fit_seed": seed}))
 
 
 def _periods(prod: xr.Dataset, like: xr.DataArray, last: int) -> tuple[Array, Array]:
@@ -126,5 +127,6 @@ def _labelled(
         result[name] = (*like.dims, "shape"), values, {"units": units}
     for name in ("chosen", "reason", "lags_fitted"):
         result[name] = like.dims, np.array([getattr(one, name) for one in every]).reshape(like.shape)
+    result["lags_fitted"].attrs = {"units": "1"}
     result["reason"].attrs = {"flag_meanings": MEANINGS}
     return result.assign_coords(shape_name=("shape", [str(shape) for shape in shapes]))

@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from gradflow.analysis.schema import Array, labelled, lag_values, ordered, without
+from gradflow.results import Results
 
 
 def envelope(log_norm: Float[np.ndarray, "*rest lag"]) -> Float[np.ndarray, "*rest lag"]:
@@ -83,4 +84,4 @@ def curve_band(
     coords = {name: coord for name, coord in curves.coords.items() if not set(coord.dims) & set(pooled)}
     attrs = {**prod.attrs, "band_variable": variable, "band_low": quantiles[0], "band_high": quantiles[1]}
     unit = {"units": "nats"}
-    return xr.Dataset({name: (kept, row, unit) for name, row in rows.items()}, coords=coords, attrs=attrs)
+    return Results({name: (kept, row, unit) for name, row in rows.items()}, coords=coords, attrs=attrs)

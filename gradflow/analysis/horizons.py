@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from gradflow.analysis.curves import envelope
 from gradflow.analysis.schema import Array, Lags, Numbers, labelled, lag_values, ordered
+from gradflow.results import Results
 
 LEVEL = 1e-3
 """Default level: a gradient of a thousandth is lost among the noise of a mini-batch."""
@@ -76,4 +77,4 @@ def horizon_at(prod: xr.Dataset, level: float = LEVEL, *, variable: str = "log_f
     coords = {name: coord for name, coord in curves.coords.items() if "lag" not in coord.dims}
     found = xr.DataArray(values, coords, curves.dims[:-1], attrs={"units": "steps", "level": level})
     attrs = {**prod.attrs, "horizon_variable": variable, "horizon_level": level}
-    return xr.Dataset({"horizon": found}, attrs=attrs)
+    return Results({"horizon": found}, attrs=attrs)

@@ -14,12 +14,14 @@ from scipy import stats
 from gradflow.analysis.fits import CurveFit, comb_period, fit_curves
 from gradflow.analysis.horizons import LEVEL, half_life, horizon_at
 from gradflow.analysis.schema import Array, Numbers, labelled, lag_values, ordered, span_weights
+from gradflow.results import Results
 
 COMB_DEPTH = float(np.log(2.0))
 COMB_HOLES = 0.1
 """A comb lies on average a factor of 2 under its envelope, or has a tenth of its lags as holes."""
 UNITS = dict.fromkeys(("rate", "rate_low", "rate_high", "rate_curve", "rate_samples"), "nats per step")
 UNITS |= dict.fromkeys(("half_life", "horizon", "burn_in"), "steps") | {"comb_depth": "nats"}
+UNITS |= dict.fromkeys(("hole_share", "finite_share", "r_squared", "is_comb", "curves_fitted"), "1")
 
 
 def student_interval(
@@ -104,9 +106,8 @@ def fit_decay(
     for name, units in UNITS.items():
         result[name].attrs = {"units": units}
     result["reason"].attrs = {"flag_meanings": "0 fitted, 1 fewer than 3 finite lags, 2 no phase seen twice"}
-    return result.assign_attrs(
-        {**prod.attrs, "fit_variable": variable, "fit_confidence": confidence, "horizon_level": level}
-    )
+    told = {"fit_variable": variable, "fit_confidence": confidence, "horizon_level": level}
+    return Results.of(result.assign_attrs({**prod.attrs, **told}))
 
 
 def _fit_labelled(prod: xr.Dataset, curves: xr.DataArray, burn_in: int | None) -> dict[str, xr.DataArray]:

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from gradflow.analysis.schema import Lags, labelled, lag_values, ordered
+from gradflow.results import Results
 
 FORMATS = ("float16", "bfloat16", "float32", "float64")
 ALL = 1.0 - 1e-12
@@ -109,7 +110,7 @@ def zero_summary(prod: xr.Dataset) -> xr.Dataset:
         summary[f"lag_{name}_samples"] = every.assign_attrs(units="steps")
         settled_lag = xr.apply_ufunc(settled, together, input_core_dims=[["lag"]], kwargs={"lags": lags})
         summary[f"lag_{name}"] = settled_lag.assign_attrs(units="steps")
-    return summary.where(prod.layer <= prod.target) if "target" in prod.dims else summary
+    return Results.of(summary.where(prod.layer <= prod.target) if "target" in prod.dims else summary)
 
 
 def _share(prod: xr.Dataset, name: str) -> xr.DataArray:

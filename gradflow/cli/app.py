@@ -14,6 +14,7 @@ import typer
 from gradflow.caches import cache_folder
 from gradflow.cli.analyze import analyze
 from gradflow.cli.bench import bench
+from gradflow.cli.course import course
 from gradflow.cli.doctor import doctor
 from gradflow.cli.errors import told
 from gradflow.cli.evaluate import evaluate
@@ -46,6 +47,7 @@ app.command()(doctor)
 app.command()(train)
 app.command()(evaluate)
 app.command()(sweep)
+app.command()(course)
 
 
 def _show_version(wanted: bool) -> bool:

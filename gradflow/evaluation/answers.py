@@ -21,6 +21,7 @@ from gradflow.evaluation.operations import EnergyModel, OperationCount
 from gradflow.network import RecurrentSNN, Run
 from gradflow.progress import Progress, silent
 from gradflow.readout import Readout
+from gradflow.results import Results
 from gradflow.shapes import Logits
 from gradflow.tasks import Batch, Classification, Objective, Split, StepClassification, Task
 from gradflow.tasks.base import require_count
@@ -125,7 +126,7 @@ def evaluate(
     if answers.operations is None:
         return found
     counts = answers.operations.dataset(energy or EnergyModel())
-    return xr.merge([found, _activity(answers), counts], combine_attrs="no_conflicts")
+    return Results.of(xr.merge([found, _activity(answers), counts], combine_attrs="no_conflicts"))
 
 
 def batches_of(

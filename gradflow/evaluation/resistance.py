@@ -18,6 +18,7 @@ from gradflow.evaluation.streams import Streams
 from gradflow.network import RecurrentSNN
 from gradflow.progress import Progress, silent
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.seeds import bit_generator
 from gradflow.tasks import Batch, Split, Task
 from gradflow.tasks.base import require_count
@@ -104,7 +105,7 @@ def robustness(
     for word, kind in series.items():
         if isinstance(kind[0], SpanShift) and isinstance(model, RecurrentSNN):
             found["spans"] = _spans(model, series[word])
-    return found.assign_attrs(disturbance_seed=seed, split=split.value)
+    return Results.of(found.assign_attrs(disturbance_seed=seed, split=split.value))
 
 
 def require_all_applicable(disturbances: Sequence[Disturbance], model: nn.Module) -> None:

@@ -19,6 +19,7 @@ from gradflow.evaluation.operations import EnergyModel
 from gradflow.evaluation.resistance import require_all_applicable, robustness
 from gradflow.labels import labels, short_names
 from gradflow.progress import Progress, silent
+from gradflow.results import Results
 from gradflow.tasks import Split
 from gradflow.train import Session, TrainConfig, load_run
 from gradflow.train.sources import CONFIG_NAME
@@ -87,7 +88,7 @@ def evaluate_runs(
             part = xr.merge([part, disturbed], combine_attrs="no_conflicts")
         # of a network that is no RecurrentSNN, what training knows of it
         found.append(part.assign_attrs({**session.conventions, **part.attrs}))
-    return _side_by_side(places, [choices_of(session.config) for session in sessions], found)
+    return Results.of(_side_by_side(places, [choices_of(session.config) for session in sessions], found))
 
 
 def load_finished(folder: Path) -> Session:

@@ -18,6 +18,7 @@ from gradflow.jacobian.stack import layer_of, linked
 from gradflow.jacobian.sweep import size_of
 from gradflow.jacobian.walk import chunks
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.transition import BatchLike
 
 NAME = "lag_matrix"
@@ -97,7 +98,7 @@ def lag_matrix(
     data.lag.attrs = {"long_name": "lag T − t", "units": "steps"}
     data.end.attrs = {"long_name": "end time T", "units": "steps"}
     data.attrs = {"kind": "lag matrix", "probe_seed": seed, **found.conventions}
-    return data if target is None else data.assign_attrs(target=chosen[0])
+    return Results.of(data if target is None else data.assign_attrs(target=chosen[0]))
 
 
 def ends_of(ends: Sequence[int] | None, steps: int) -> Int[np.ndarray, " end"]:

@@ -29,6 +29,7 @@ from gradflow.jacobian.stack_splits import Split, hops_together
 from gradflow.jacobian.walk import chunks
 from gradflow.links import ReadoutLink
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.transition import BatchLike, Transition
 
 NAME = "logit_paths"
@@ -111,7 +112,7 @@ def logit_paths(
     )
     for name, variable in data.data_vars.items():
         variable.attrs["units"] = "nats" if str(name).startswith("log") else "1"
-    return data
+    return Results.of(data)
 
 
 Walker: TypeAlias = Callable[

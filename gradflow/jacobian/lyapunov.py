@@ -23,6 +23,7 @@ from gradflow.jacobian.products import end_of, transition_from
 from gradflow.jacobian.spectrum import check_factors, confirmed
 from gradflow.jacobian.sweep import AnyTransition, Taps, size_of, taps_of
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.seeds import bit_generator, normal
 from gradflow.transition import BatchLike, DenseTransition
 
@@ -123,7 +124,8 @@ def lyapunov_exponents(
         layers.append(_labelled(runs, depth * neurons, available - skipped))
     data = xr.concat(layers, dim="layer", join="outer", fill_value=np.nan, combine_attrs="drop_conflicts")
     data = data.assign_coords(layer=np.arange(len(layers)))
-    return data.assign_attrs({"kind": "lyapunov exponents", "end": last, "seed": seed, **found.conventions})
+    data.attrs = {"kind": "lyapunov exponents", "end": last, "seed": seed, **found.conventions}
+    return Results.of(data)
 
 
 def _labelled(runs: list[Exponents], state: int, steps: int) -> xr.Dataset:

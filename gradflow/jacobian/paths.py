@@ -15,6 +15,7 @@ from gradflow.jacobian.products import MEMORY_BUDGET, end_of, transition_from
 from gradflow.jacobian.splits import hop_sums, logs_and_shares, mean_part, require_hops, span_sums
 from gradflow.jacobian.sweep import taps_of
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.transition import BatchLike, LayerTransition
 
 NAME = "path_products"
@@ -79,7 +80,7 @@ def path_products(
         variable.attrs["units"] = "nats" if str(name).startswith("log") else "1"
     last = int(data.sizes["lag"]) - 1
     data.attrs = {"kind": "path products", "end": last, "max_hops": max_hops, **found.conventions}
-    return data
+    return Results.of(data)
 
 
 def _layer_dataset(layer: object, end: int, max_hops: int, budget: int) -> xr.Dataset:

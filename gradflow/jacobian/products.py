@@ -15,6 +15,7 @@ import xarray as xr
 
 from gradflow.jacobian.sweep import AnyTransition, size_of, sweep_layer
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.transition import BatchLike, DenseTransition, LayerTransition, Transition, local_jacobians
 
 
@@ -79,9 +80,11 @@ def jacobian_products(
         data["p"] = data.p.fillna(0.0)
     data = data.assign_coords(layer=np.arange(len(layers)))
     data.lag.attrs = {"long_name": "lag T − t", "units": "steps"}
+    for variable in data.data_vars.values():
+        variable.attrs.setdefault("units", "1")
     last = int(data.sizes["lag"]) - 1
     data.attrs = {"kind": "jacobian products", "end": last, **found.conventions}
-    return data
+    return Results.of(data)
 
 
 def transition_from(

@@ -21,6 +21,7 @@ from gradflow.jacobian.stack import linked, spiking
 from gradflow.jacobian.walk import chunks
 from gradflow.links import ReadoutLink
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.transition import BatchLike, Transition
 
 
@@ -69,7 +70,7 @@ def logit_sensitivity(
         for t, layer, E in from_logits(column, steps - 1, readout.W[rows], readout.placement):
             log[layer, taken, rows, t] = 0.5 * scaled.sums(E, E.m.shape[2]).log()[0]
     axes = ("sample", "class", "time")
-    return xr.Dataset(
+    return Results(
         {
             "log_input": (axes, log[-1], {"units": "nats"}),
             "log_layer": (("layer", *axes), log[:-1], {"units": "nats"}),

@@ -34,7 +34,7 @@ def labelled(
             "rank_bound": (("sample", "lag"), spectra.bound.astype(np.float64), {"units": "1"}),
             "no_window": (("sample", "lag"), no_window.astype(np.float64), {"units": "1"}),
             "participation": (("sample", "lag"), spectra.participation, {"units": "1"}),
-            "neurons": ((), float(neurons)),
+            "neurons": ((), float(neurons), {"units": "1"}),
         },
         coords={
             "sample": np.arange(len(spectra.logs)),

@@ -23,6 +23,7 @@ from gradflow.jacobian.spectrum_stack import stack_spectra
 from gradflow.jacobian.stack import layer_of, linked
 from gradflow.jacobian.sweep import AnyTransition, least_and_largest, size_of, taps_of
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.seeds import bit_generator
 from gradflow.transition import BatchLike, DenseTransition, Transition
 
@@ -128,7 +129,7 @@ def singular_values(
     result = result.assign_coords(layer=np.arange(len(layers)))
     result.lag.attrs = {"long_name": "lag T − t", "units": "steps"}
     result.attrs = {"kind": "singular values", "end": last, **found.conventions}
-    return result if top is None else result.assign_attrs(target=top)
+    return Results.of(result if top is None else result.assign_attrs(target=top))
 
 
 def gradients_of(found: Transition, gradient: Sequence[np.ndarray]) -> Sequence[np.ndarray]:

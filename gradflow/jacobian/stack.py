@@ -28,6 +28,7 @@ from gradflow.jacobian.products import (
 from gradflow.jacobian.scaled import Scaled
 from gradflow.jacobian.walk import chunks
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.transition import BatchLike, LayerTransition, Transition
 
 
@@ -92,7 +93,7 @@ def stack_products(
     axes = ("target", "layer", "sample", "lag")
     numbers = np.arange(len(layers))
     logs = {norm: value for norm, value in zip(BOTH, (log, spectral), strict=True) if norm in wanted}
-    return xr.Dataset(
+    return Results(
         {
             **{f"log_{norm}": (axes, value, {"units": "nats"}) for norm, value in logs.items()},
             **{f"share_{kind}": (axes, zeros[k], {"units": "1"}) for k, kind in enumerate(ZEROS)},

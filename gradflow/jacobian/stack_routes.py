@@ -24,6 +24,7 @@ from gradflow.jacobian.splits import logs_and_shares, mean_part, require_hops
 from gradflow.jacobian.stack import layer_of, linked, measure, spiking
 from gradflow.jacobian.stack_splits import climbs_from, hops_in, hops_together, split_sums
 from gradflow.recurrence import SpanMode
+from gradflow.results import Results
 from gradflow.transition import BatchLike
 
 NAME = "stack_paths"
@@ -142,7 +143,7 @@ def stack_paths(
     )
     for name, variable in data.data_vars.items():
         variable.attrs["units"] = "nats" if str(name).startswith("log") else "1"
-    return data
+    return Results.of(data)
 
 
 def edges_of(given: Sequence[int] | None, last: int) -> tuple[int, ...]:

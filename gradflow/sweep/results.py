@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gradflow.results import Results
 from gradflow.storage import load
 from gradflow.sweep.cell import read_error, read_finished
 from gradflow.sweep.grid import Cell, Grid, label
@@ -107,7 +108,7 @@ def read_sweep(out: str | PathLike[str]) -> xr.Dataset:
         "kind": KIND,
         "grid": json.dumps(grid.as_json()),
     }
-    return data
+    return Results.of(data)
 
 
 def table_of(data: xr.Dataset) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from gradflow.analysis.schema import Array, Lags, Numbers, Spans, labelled, lag_values, ordered, span_weights
+from gradflow.results import Results
 from gradflow.theory.root import impulse_log, log_root
 
 
@@ -65,7 +66,8 @@ def bound(prod: xr.Dataset) -> xr.Dataset:
     result = xr.Dataset({name: ordered(part, "layer", "sample", "lag") for name, part in parts.items()})
     for name in parts:
         result[name].attrs = {"units": "nats per step" if name == "rate" else "nats"}
-    return result.assign_coords(lag=prod["lag"]).assign_attrs({**prod.attrs, "theory": "bound"})
+    found = result.assign_coords(lag=prod["lag"]).assign_attrs({**prod.attrs, "theory": "bound"})
+    return Results.of(found)
 
 
 def _curve_and_rate(

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from gradflow.analysis.horizons import LEVEL, horizon
 from gradflow.analysis.schema import Array, Numbers, labelled, ordered, span_weights
+from gradflow.results import Results
 from gradflow.theory.bound import bound
 from gradflow.theory.mean_square import mean_square_curve
 from gradflow.theory.root import log_root
@@ -131,7 +132,7 @@ def critical_initialisation(prod: xr.Dataset) -> xr.Dataset:
     result = xr.Dataset({name: ordered(part, "layer") for name, part in parts.items()}, attrs=prod.attrs)
     for name in ("rate", "rate_bound"):
         result[name].attrs = {"units": "nats per step"}
-    return result
+    return Results.of(result)
 
 
 def temperature_horizons(
@@ -167,7 +168,7 @@ def temperature_horizons(
     reach = [predicted_horizon(a_square, gain_square, spans, p, level, longest) for p in (*soft, hard)]
     rates = 0.5 * log_root(a_square, gain_square, spans, np.stack([*soft, hard]) ** 2)
     steps, nats = {"units": "steps"}, {"units": "nats per step"}
-    return xr.Dataset(
+    return Results(
         {
             "horizon": ("temperature", np.array(reach[:-1]), steps),
             "rate": ("temperature", rates[:-1], nats),

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from gradflow.analysis.fits import comb_period, fit_curves
 from gradflow.analysis.schema import Array, ordered
+from gradflow.results import Results
 
 
 @runtime_checkable
@@ -102,6 +103,15 @@ def joined(parts: list[xr.Dataset], theory: str, conventions: Mapping[str, str |
     data = xr.concat(parts, dim="layer", join="outer", combine_attrs="drop_conflicts")
     data = data.map(lambda part: ordered(part, "layer", "sample", "lag"))
     for name in data.data_vars:
-        data[name].attrs = {"units": "nats" if str(name).startswith("log") else "nats per step"}
+        data[name].attrs = {"units": _unit(str(name))}
     data = data.assign_coords(layer=np.arange(len(parts)), lag=np.arange(data.sizes["lag"]))
-    return data.assign_attrs({**conventions, "theory": theory})
+    return Results.of(data.assign_attrs({**conventions, "theory": theory}))
+
+
+def _unit(name: str) -> str:
+    """Return the unit of a prediction: logarithms of norms, rates and their parts, factors without a unit."""
+    if name.startswith("log"):
+        return "nats"
+    if name.startswith("firing_rate"):
+        return "spikes per neuron and step"
+    return "nats per step" if name.startswith(("rate", "memory", "scatter")) else "1"

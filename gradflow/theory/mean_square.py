@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from gradflow.analysis.schema import Array, Lags, Numbers, Spans, labelled, lag_values, ordered, span_weights
+from gradflow.results import Results
 from gradflow.theory.root import impulse_log, log_root
 
 
@@ -72,7 +73,8 @@ def mean_square(prod: xr.Dataset) -> xr.Dataset:
     result = xr.Dataset({name: ordered(part, "layer", "lag") for name, part in parts.items()})
     for name in parts:
         result[name].attrs = {"units": "nats" if name == "log_frobenius" else "nats per step"}
-    return result.assign_coords(lag=prod["lag"]).assign_attrs({**prod.attrs, "theory": "mean square"})
+    found = result.assign_coords(lag=prod["lag"]).assign_attrs({**prod.attrs, "theory": "mean square"})
+    return Results.of(found)
 
 
 def _curve_and_rate(

@@ -8,6 +8,14 @@ import xarray as xr
 
 from gradflow.analysis.curves import curve_band
 from gradflow.analysis.schema import labelled, ordered
+from gradflow.results import Results
+
+UNITS = {
+    "relative_error": "1",
+    "difference": "nats per step",
+    "rate_theory": "nats per step",
+    "inside": "1",
+}
 
 
 def residual(fit: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
@@ -38,7 +46,8 @@ def residual(fit: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
     }
     if "rate_low" in fit and "rate_high" in fit:
         parts["inside"] = (fit["rate_low"] <= predicted) & (predicted <= fit["rate_high"])
-    return xr.Dataset({name: ordered(part, "layer") for name, part in parts.items()}, attrs=theory.attrs)
+    found = {name: ordered(part, "layer").assign_attrs(units=UNITS[name]) for name, part in parts.items()}
+    return Results(found, attrs=theory.attrs)
 
 
 def curve_residual(prod: xr.Dataset, theory: xr.Dataset, *, variable: str = "log_frobenius") -> xr.Dataset:
@@ -71,4 +80,4 @@ def curve_residual(prod: xr.Dataset, theory: xr.Dataset, *, variable: str = "log
     result = xr.Dataset({name: ordered(part, "layer", "lag") for name, part in parts.items()})
     for name in ("difference", "rms"):
         result[name].attrs = {"units": "nats"}
-    return result.assign_attrs(theory.attrs)
+    return Results.of(result.assign_attrs(theory.attrs))

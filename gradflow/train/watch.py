@@ -20,6 +20,7 @@ from gradflow.network import RecurrentSNN
 from gradflow.readout import Readout
 from gradflow.recording import Keep, record
 from gradflow.recurrence import AdaptiveSpanParameters, SpanMode
+from gradflow.results import Results
 from gradflow.tasks import Batch
 from gradflow.theory.mean_square import mean_square
 from gradflow.train.files import write_whole
@@ -193,7 +194,7 @@ def read_watch(folder: Path, *, until: int | None = None) -> xr.Dataset:
     for name in ("p", "lag"):
         if name in data.variables:
             data[name].attrs = looks[0][name].attrs
-    return data
+    return Results.of(data)
 
 
 def _read_look(path: Path) -> xr.Dataset:

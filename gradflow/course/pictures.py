@@ -1,0 +1,43 @@
+"""Pictures that only the course draws: one neuron's potential, and curves against it.
+
+Axes: time for traces, and the potential above threshold x = u − θ for the others.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from gradflow.plots.lines import dashes_of
+from gradflow.plots.style import ordered_colours
+
+Trace = Float[np.ndarray, " time"]
+Curve = Float[np.ndarray, " x"]
+
+
+def potential(ax: Axes, u: Trace, s: Trace, *, threshold: float | int = 1.0, label: str = "u[t]") -> Line2D:
+    """Draw the potential of one neuron over time, its threshold and its spikes; return the potential's line.
+
+    The potential is that before the reset, so that a step with a spike stands above the threshold.
+    """
+    steps = np.arange(len(u))
+    ax.axhline(threshold, color="0.4", linestyle=":", linewidth=1.2, label="threshold θ")
+    (line,) = ax.plot(steps, u, marker="o", markersize=3.5, color=ordered_colours(1)[0], label=label)
+    fired = steps[s > 0]
+    top = max(1.35 * threshold, 1.08 * float(np.max(u)))
+    ax.vlines(fired, 0.94 * top, top, color="black", linewidth=2.0, label="spike")
+    ax.set(xlabel="time $t$  (steps)", ylabel="potential $u[t]$  (units of θ)", ylim=(min(0.0, u.min()), top))
+    return line
+
+
+def against_potential(ax: Axes, x: Curve, curves: Mapping[str, Curve], words: str) -> dict[str, Line2D]:
+    """Draw curves against x = u − θ, told apart by colour and dashes; return their lines by label."""
+    lines = {}
+    for place, (label, colour) in enumerate(zip(curves, ordered_colours(len(curves)), strict=True)):
+        (lines[label],) = ax.plot(x, curves[label], color=colour, linestyle=dashes_of(place), label=label)
+    ax.axvline(0.0, color="0.4", linestyle=":", linewidth=1.2)
+    ax.set(xlabel="potential above threshold  $u - θ$", ylabel=words)
+    ax.legend()
+    return lines
