@@ -13,7 +13,7 @@ import pytest
 from gradflow.cli import errors, progress
 from gradflow.cli import main as run
 from gradflow.figures import cells, decay_curves, decay_rate
-from gradflow.figures.registry import Claim
+from gradflow.figures.registry import Claim, find, names
 
 SIZE = ["--pool", "7", "--hidden", "8", "--samples", "1", "--seeds", "2"]
 TINY = ["figures", "decay-curves", "--spans", "1,2", *SIZE]
@@ -77,8 +77,11 @@ def test_version_is_the_distributions(command):
 def test_figures_are_listed(command):
     code, out, err = command("figures")
     assert (code, err) == (0, "")
-    titles = {"decay-curves": decay_curves.FIGURE.title, "decay-rate": decay_rate.FIGURE.title}
-    assert out.splitlines()[:2] == [f"{name:<16} {title}" for name, title in titles.items()]
+    titles = {name: find(name).title for name in names()}
+    assert titles["decay-rate"] == decay_rate.FIGURE.title
+    assert [line.split(maxsplit=1) for line in out.splitlines()] == [list(pair) for pair in titles.items()]
+    begins = {line.index(title) for line, title in zip(out.splitlines(), titles.values(), strict=True)}
+    assert len(begins) == 1  # all titles in one column, that of the longest name too
     code, out, _ = command("figures", "--json")
     assert json.loads(out).items() >= titles.items()
 
@@ -109,7 +112,7 @@ def test_tasks_are_listed_with_their_sizes(command):
     [
         ("nope", "No such command 'nope'"),
         ("--nope", "No such option: --nope"),
-        ("figures nope", "got nope, expected a figure: decay-curves"),
+        ("figures nope", "got nope, expected a figure: schematic, decay-curves"),
         ("figures decay-curves --spans 0", "'--spans': got '0', expected spans of at least 1 step"),
         ("figures decay-curves --spans a,b", "'--spans': got 'a,b', expected whole numbers with commas"),
         ("figures decay-curves --spans 1,,4", "'--spans': got '1,,4', expected whole numbers with commas"),
@@ -122,7 +125,7 @@ def test_tasks_are_listed_with_their_sizes(command):
         ("figures decay-curves --decay 2", "'--decay': got '2', expected a number from 0 to 1"),
         ("figures decay-curves --task mnist", "--task: got 'mnist', expected one of smnist, psmnist"),
         ("figures decay-curves --quick --full", "got --quick and --full, expected one of them"),
-        ("figures --quick", "got options but no figure; name one: decay-curves"),
+        ("figures --quick", "got options but no figure; name one: schematic, decay-curves"),
         ("figures decay-curves --redraw x.nc --seeds 3", "--redraw takes one figure and no options"),
     ],
 )

@@ -19,8 +19,9 @@ def list_figures(as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({name: find(name).title for name in known()}, indent=2))
         return
+    width = max(map(len, known()))
     for name in known():
-        typer.echo(f"{name:<16} {find(name).title}")
+        typer.echo(f"{name:<{width}}  {find(name).title}")
 
 
 def print_made(title: str, made: "Made") -> None:

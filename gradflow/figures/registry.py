@@ -13,6 +13,7 @@ from gradflow.progress import Progress as Progress
 from gradflow.progress import silent as silent
 
 MODULES = (
+    "schematic",
     "decay_curves",
     "decay_rate",
     "relatives",

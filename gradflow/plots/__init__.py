@@ -18,6 +18,7 @@ from gradflow.plots.spectra import (
     singular_values,
 )
 from gradflow.plots.style import ordered_colours, style
+from gradflow.plots.unrolled import RouteArtists, UnrolledArtists, route_counts, unrolled
 
 __all__ = [
     "FLOAT32_FLOOR",
@@ -25,7 +26,9 @@ __all__ = [
     "CurveArtists",
     "DotArtists",
     "RateArtists",
+    "RouteArtists",
     "SpectrumArtists",
+    "UnrolledArtists",
     "activity",
     "collapsed_curves",
     "confusion",
@@ -48,9 +51,11 @@ __all__ = [
     "rate_errors",
     "rates_over_epochs",
     "robustness",
+    "route_counts",
     "rung_looks",
     "singular_values",
     "span_rates",
     "style",
+    "unrolled",
     "zero_shares",
 ]
