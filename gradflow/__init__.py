@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         evaluation,
         jacobian,
         plots,
+        report,
         seeds,
         sweep,
         tasks,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         train,
     )
     from gradflow.analysis import curve_band, fit_decay, fit_models, horizon_at, zero_summary
+    from gradflow.bars import progress_bar
     from gradflow.conventions import Conventions
     from gradflow.flossing import flossing_loss, leading_exponents
     from gradflow.jacobian import (
@@ -77,6 +79,7 @@ _HOME = {
         "train",
         "sweep",
         "evaluation",
+        "report",
     ),
     "gradflow.tasks": ("Batch", "Sizes", "Split", "Task"),
     "gradflow.surrogate": (
@@ -95,6 +98,7 @@ _HOME = {
     "gradflow.network": ("RecurrentSNN", "Run"),
     "gradflow.conventions": ("Conventions",),
     "gradflow.recording": ("Keep", "record"),
+    "gradflow.bars": ("progress_bar",),
     "gradflow.results": ("Results",),
     "gradflow.storage": ("save", "load"),
     "gradflow.links": ("Link", "ReadoutLink"),
@@ -183,7 +187,9 @@ __all__ = [
     "path_products",
     "plots",
     "predict_without_data",
+    "progress_bar",
     "record",
+    "report",
     "save",
     "seeds",
     "singular_values",

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from gradflow.findings import Findings
 
-INTERVAL = ("rate_low", "rate_high")
-
 
 def _level(text: str) -> float:
     """Read a share above 0 and up to 1, or raise a usage error."""
@@ -101,28 +99,11 @@ def _as_json(files: list[Path], names: list[str], found: "list[Findings]") -> di
 def _print(kind: str, rows: "pd.DataFrame", several: bool) -> None:
     """Print the rows of one kind of file; of a training run those of the first and the last epoch."""
     from gradflow.cli.tables import print_table
+    from gradflow.findings.words import cell, heads, shown
 
     if "epoch" in rows:
         epochs = rows.groupby("file").epoch
         rows = rows[(rows.epoch == epochs.transform("min")) | (rows.epoch == epochs.transform("max"))]
-    hidden = {"file", "kind", "last_lag", *INTERVAL, *(() if several else ("label",))}
-    shown = [name for name in rows if name not in hidden]
-    heads = [str(name).removeprefix("rate_") for name in shown]  # predictions, beside the rate itself
-    cells = [[_cell(row, name) for name in shown] for row in rows.to_dict("records")]
-    print_table(kind, heads, cells)
-
-
-def _cell(row: dict[Any, Any], name: Any) -> str:
-    """Return one number as text, a rate with its interval; a horizon beyond the record says so."""
-    value = row[name]
-    if isinstance(value, str):
-        return value
-    if value is None or math.isnan(value):
-        return "-"
-    if math.isinf(value):
-        beyond = name == "horizon" and not math.isnan(row.get("last_lag", math.nan))
-        return f">{row['last_lag']:.0f}" if beyond else f"{value:g}"
-    low, high = (row.get(bound, math.nan) for bound in INTERVAL)
-    if name == "rate" and not math.isnan(low):
-        return f"{value:.4g} ± {(high - low) / 2.0:.2g}"  # Student's interval is symmetric
-    return f"{value:.4g}"
+    columns = shown(rows, hidden={"file", "kind", *(() if several else ("label",))})
+    cells = [[cell(row, name) for name in columns] for row in rows.to_dict("records")]
+    print_table(kind, heads(columns), cells)

@@ -22,6 +22,7 @@ from gradflow.cli.figures import figures
 from gradflow.cli.options import Verbose
 from gradflow.cli.plot import plot
 from gradflow.cli.record import record
+from gradflow.cli.report import report
 from gradflow.cli.sweep import sweep
 from gradflow.cli.tasks import tasks
 from gradflow.cli.train import train
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command()(record)
 app.command()(analyze)
 app.command()(plot)
+app.command()(report)
 app.command()(figures)
 app.command()(tasks)
 app.command()(bench)

@@ -45,7 +45,7 @@ def bench(
 
     from gradflow.bench.grid import SHORT
     from gradflow.bench.run import run_sections
-    from gradflow.cli.progress import progress_bar
+    from gradflow.bars import progress_bar
 
     if threads is not None:
         torch.set_num_threads(threads)

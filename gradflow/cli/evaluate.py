@@ -100,7 +100,7 @@ def evaluate(
     Example: gradflow evaluate run-1 run-8 --disturb delete=0,0.1,0.2 --disturb span-shift=-1,0,1 -o both.nc
     """
     written = {path: require_writable(path) for path in (out, csv) if path is not None}
-    from gradflow.cli.progress import progress_bar
+    from gradflow.bars import progress_bar
     from gradflow.evaluation import EnergyModel, evaluate_runs, parse_disturbances
     from gradflow.evaluation.tables import plain, tidy
     from gradflow.storage import save

@@ -188,7 +188,7 @@ def _stale(orders: "list[Order]", *, quiet: bool) -> "list[Order]":
 
 def _made(orders: "list[Order]", jobs: int) -> "Iterator[Outcome]":
     """Make the figures and yield each outcome, with a bar for each that is at work."""
-    from gradflow.cli.progress import Bars
+    from gradflow.bars import Bars
     from gradflow.figures.several import make_all
 
     with Bars() as bars:

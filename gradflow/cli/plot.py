@@ -1,6 +1,5 @@
 """`gradflow plot`: one picture of saved records, products or training runs, several overlaid."""
 
-import hashlib
 import json
 import shlex
 import sys
@@ -126,14 +125,8 @@ def _draw(
 def _provenance(sources: "list[Source]") -> str:
     """Return the command, and the hash and conventions of every file read, as JSON."""
     read = [
-        {"file": str(source.path), "sha256": _digest(source.path), "attributes": source.data.attrs}
+        {"file": str(source.path), "sha256": source.sha256(), "attributes": source.data.attrs}
         for source in sources
     ]
     about = {"command": shlex.join(["gradflow", *sys.argv[1:]]), "read": read}
     return json.dumps(about, ensure_ascii=True, default=str)
-
-
-def _digest(path: Path) -> str:
-    """Return the hash of a file; of a run's folder, that of its data."""
-    file = path / "gradients.nc" if path.is_dir() else path
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "a run that goes on"

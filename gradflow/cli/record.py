@@ -83,7 +83,7 @@ def record(
         raise ValueError(
             f"--samples: got {samples}, expected at most {len(on.train)}, the training examples of {on.name}"
         )
-    from gradflow.cli.progress import progress_bar
+    from gradflow.bars import progress_bar
     from gradflow.storage import save
 
     batch = on.sample(samples, seed=sample_seed)

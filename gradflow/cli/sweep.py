@@ -92,7 +92,7 @@ def sweep(
     }
     grid = _grid(axes, base, settings or [], preset, config, out)
     folder = out or FOLDER / f"sweep-{grid.base['task']['name']}"
-    from gradflow.cli.progress import progress_bar
+    from gradflow.bars import progress_bar
     from gradflow.sweep import run_sweep
 
     with progress_bar("sweep") as progress:

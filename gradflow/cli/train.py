@@ -68,7 +68,7 @@ def train(
     chosen = _resolved(
         {part: keys for part, keys in given.items() if keys}, preset, config, settings, out, resume
     )
-    from gradflow.cli.progress import progress_bar
+    from gradflow.bars import progress_bar
     from gradflow.train import DivergedError
     from gradflow.train import train as run
     from gradflow.train.processes import end_together, is_main

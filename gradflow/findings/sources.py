@@ -1,5 +1,6 @@
 """What a user names on the command line: a netCDF file, or the folder of a training run."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -25,6 +26,11 @@ class Source:
     def kind(self) -> str:
         """What the dataset is."""
         return str(self.data.attrs.get("kind", ""))
+
+    def sha256(self) -> str:
+        """Return the hash of the file; of a run's folder, that of its data, once there is such a file."""
+        file = self.path / GRADIENTS if self.path.is_dir() else self.path
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "a run that goes on"
 
 
 def read_source(
