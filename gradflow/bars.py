@@ -1,9 +1,13 @@
-"""Progress bars on standard error for anything longer than two seconds; silent when it is piped."""
+"""Progress bars for what takes over two seconds: on a terminal's standard error, or below a notebook's cell.
+
+Silent where output is piped, and in a notebook without ipywidgets.
+"""
 
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import (
@@ -16,20 +20,32 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gradflow.figures.registry import Progress as Report
-from gradflow.figures.registry import silent
+from gradflow.progress import Progress as Report
+from gradflow.progress import silent
 
 PATIENCE = 2.0
 """Seconds before the bar appears."""
 
 
+def in_notebook() -> bool:
+    """Whether this is a notebook's kernel, one that can show a bar (which takes ipywidgets)."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None and find_spec("ipywidgets") is not None
+
+
+def visible() -> bool:
+    """Whether somebody would see a bar."""
+    return sys.stderr.isatty() or in_notebook()
+
+
 class Bars:
-    """Bars on standard error, one for each thing that is at work, once two seconds have passed."""
+    """Bars, one for each thing that is at work, once two seconds have passed."""
 
     def __init__(self, *, shown: bool = True) -> None:
         self._lines: dict[str, TaskID] = {}
         self._bars: Progress | None = None
-        if shown and sys.stderr.isatty():
+        if shown and visible():
             self._bars = Progress(
                 TextColumn("{task.fields[title]}"),
                 BarColumn(),
@@ -87,6 +103,13 @@ class Bars:
 
 @contextmanager
 def progress_bar(title: str, *, shown: bool = True) -> Iterator[Report]:
-    """Yield a function (done, total, what) whose reports a bar shows once two seconds have passed."""
+    """Yield a function (done, total, what) whose reports a bar shows once two seconds have passed.
+
+    What takes long takes such a function as its argument `progress`; an interrupt takes the bar away.
+
+    >>> with progress_bar("count") as progress:
+    ...     for done in range(3):
+    ...         progress(done + 1, 3, "numbers")
+    """
     with Bars(shown=shown) as bars:
         yield bars.report(title)

@@ -54,6 +54,8 @@ class Skeletons(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, root: Path, package: str) -> None:
         self.codes, self.packages = {}, set()
         for path in sorted((root / package).rglob("*.py")):
+            if not path.stem.isidentifier():
+                continue  # the source of a notebook
             parts = list(path.relative_to(root).with_suffix("").parts)
             if parts[-1] == "__init__":
                 parts.pop()

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from gradflow.cli import errors, progress
+from gradflow import bars as progress
+from gradflow.cli import errors
 from gradflow.cli import main as run
 from gradflow.figures import cells, decay_curves, decay_rate
 from gradflow.figures.registry import Claim, find, names

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import sys
 import tarfile
 import threading
 import zipfile
@@ -205,7 +206,7 @@ def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     drawn = io.StringIO()
     drawn.isatty = lambda: True
-    monkeypatch.setattr(bars.sys, "stderr", drawn)
+    monkeypatch.setattr(sys, "stderr", drawn)
     with bars.bar("data.bin", 2_000_000, done=500_000, in_bytes=True) as advance:
         advance(500_000)
     assert "data.bin" in drawn.getvalue()

@@ -7,10 +7,11 @@ Loaded by `from gradflow import course`, never by `import gradflow`. The noteboo
 from gradflow.course.building import build, execute, student, teacher
 from gradflow.course.checking import NotYet, check, exercise
 from gradflow.course.explore import Panel, Slider
+from gradflow.course.explore_network import explore_product, explore_spans
 from gradflow.course.explore_neuron import explore_neuron
 from gradflow.course.explore_temperature import explore_temperature
 from gradflow.course.lessons import NAMES, Lesson, lesson, lessons
-from gradflow.course.pictures import against_potential, potential
+from gradflow.course.pictures import against_potential, log_lines, potential
 from gradflow.course.prediction import Prediction, predict
 from gradflow.course.saying import Words, say
 from gradflow.course.setting import begin, size
@@ -32,9 +33,12 @@ __all__ = [
     "execute",
     "exercise",
     "explore_neuron",
+    "explore_product",
+    "explore_spans",
     "explore_temperature",
     "lesson",
     "lessons",
+    "log_lines",
     "potential",
     "predict",
     "run_neuron",

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from gradflow.course.setting import DPI
+from gradflow.plots.style import style
 
 Draw = Callable[..., None]
 WIDE = (7.2, 3.2)
 """Inches of a live picture: two panels beside each other."""
-HIGH = 2.6
+HIGH = 2.9
 """Inches a row of the static picture is high."""
 
 
@@ -74,21 +74,22 @@ class Panel:
 
     def figure(self, **given: float | int) -> Figure:
         """Draw the picture at these numbers."""
-        picture = Figure(figsize=WIDE, dpi=DPI, layout="constrained")
-        self.draw(picture.subplots(1, self.columns, squeeze=False)[0], **self.numbers(given))
+        with style("notebook"):
+            picture = Figure(figsize=WIDE, dpi=DPI, layout="constrained")
+            self.draw(picture.subplots(1, self.columns, squeeze=False)[0], **self.numbers(given))
         return picture
 
     def still(self) -> Figure:
         """Draw the static picture: a row for each of the settings, with its numbers above."""
         rows = len(self.settings)
-        picture = Figure(figsize=(WIDE[0], HIGH * rows), dpi=DPI, layout="constrained")
-        for part, given in zip(picture.subfigures(rows, 1, squeeze=False)[:, 0], self.settings, strict=True):
-            numbers = self.numbers(given)
-            part.suptitle(
-                ",   ".join(f"{slider.text} = {numbers[slider.name]:g}" for slider in self.sliders),
-                fontsize=mpl.rcParams["legend.fontsize"],
-            )
-            self.draw(part.subplots(1, self.columns, squeeze=False)[0], **numbers)
+        with style("notebook"):
+            picture = Figure(figsize=(WIDE[0], HIGH * rows), dpi=DPI, layout="constrained")
+            parts = picture.subfigures(rows, 1, squeeze=False)[:, 0]
+            for part, given in zip(parts, self.settings, strict=True):
+                numbers = self.numbers(given)
+                said = [f"{slider.text} = {numbers[slider.name]:g}" for slider in self.sliders]
+                part.suptitle(",   ".join(said), fontsize=9)
+                self.draw(part.subplots(1, self.columns, squeeze=False)[0], **numbers)
         return picture
 
     def live(self) -> Any:
@@ -136,7 +137,8 @@ def _control(slider: Slider) -> Any:
 def png(picture: Figure) -> bytes:
     """Return a figure as the bytes of a PNG at a notebook's dots per inch."""
     buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=DPI)
+    with style("notebook"):
+        picture.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 

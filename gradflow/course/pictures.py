@@ -32,6 +32,28 @@ def potential(ax: Axes, u: Trace, s: Trace, *, threshold: float | int = 1.0, lab
     return line
 
 
+def log_lines(
+    ax: Axes, x: Float[np.ndarray, " x"], curves: Mapping[str, Float[np.ndarray, " x"]], words: str
+) -> dict[str, Line2D]:
+    """Draw log₁₀ |y| of each curve against x, told apart by dashes; exact zeros are gaps. `words` name y.
+
+    >>> from matplotlib.figure import Figure
+    >>> lines = log_lines(Figure().subplots(), np.arange(2.0), {"fall": np.array([1.0, 0.0])}, "y")
+    >>> lines["fall"].get_ydata().tolist()
+    [0.0, nan]
+    """
+    lines = {}
+    for place, (label, values) in enumerate(curves.items()):
+        size = np.abs(values)
+        logs = np.full(size.shape, np.nan)
+        np.log10(size, out=logs, where=size > 0)
+        shade = f"{0.22 * place}"
+        (lines[label],) = ax.plot(x, logs, color=shade, linestyle=dashes_of(place), label=label)
+    ax.set_ylabel(rf"$\log_{{10}}\,|$ {words} $|$")
+    ax.legend()
+    return lines
+
+
 def against_potential(ax: Axes, x: Curve, curves: Mapping[str, Curve], words: str) -> dict[str, Line2D]:
     """Draw curves against x = u − θ, told apart by colour and dashes; return their lines by label."""
     lines = {}

@@ -3,11 +3,11 @@
 A guess is a number, or one number for each of several places. Being wrong costs nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from types import EllipsisType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +20,8 @@ from gradflow.course.saying import Words
 Guess: TypeAlias = Numbers | EllipsisType | None
 COLOUR = "#c2410c"
 """A dark orange: no colour of viridis, and darker than its yellow, so that a guess stands out in grey too."""
+DASHED = (0, (5, 2))
+LOOK: dict[str, Any] = {"color": COLOUR, "label": "your prediction", "zorder": 5}
 NOTHING = "no prediction typed yet: put a number in place of None above and run again"
 CLOSE = 1.25
 """A guess within a quarter counts as right: the point is the size, not the digits."""
@@ -34,7 +36,12 @@ class Prediction:
     unit: str = ""
 
     def draw(
-        self, ax: Axes, at: Numbers | None = None, *, along: Literal["x", "y"] = "y"
+        self,
+        ax: Axes,
+        at: Numbers | None = None,
+        *,
+        along: Literal["x", "y"] = "y",
+        scale: Callable[[Any], Any] | None = None,
     ) -> list[Line2D | Text]:
         """Draw the guess over a picture, and say kindly when nothing was typed.
 
@@ -43,6 +50,7 @@ class Prediction:
             at: where the guesses belong on the other axis, one for each; then they are points. Without it
                 every guess is a line across the picture.
             along: the axis on which the guess is read: y (a horizontal line) or x (a vertical one).
+            scale: from a guess to the units of the axis, as np.log10 where the axis has powers of ten.
 
         Returns:
             What was drawn.
@@ -55,27 +63,47 @@ class Prediction:
         [0.5, 0.5]
         """
         if self.values is None:
-            note = ax.text(
-                0.02, 0.02, NOTHING, transform=ax.transAxes, color=COLOUR, fontsize=8, zorder=5,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
-            )  # fmt: skip
-            return [note]
-        look: dict[str, Any] = {"color": COLOUR, "label": "your prediction", "zorder": 5}
+            return [_nothing(ax)]
+        with np.errstate(all="ignore"):  # the logarithm of a guess of 0 has no place on the axis
+            heights = self.values if scale is None else [float(scale(value)) for value in self.values]
         drawn: list[Line2D | Text] = []
         if at is None:
             across = ax.axhline if along == "y" else ax.axvline
-            drawn += [across(value, linestyle=(0, (5, 2)), linewidth=1.8, **look) for value in self.values]
+            drawn += [across(value, linestyle=DASHED, linewidth=1.8, **LOOK) for value in heights]
             for line in drawn[1:]:
                 line.set_label("_again")
         else:
             places = np.atleast_1d(np.asarray(at, dtype=np.float64))
-            if len(places) != len(self.values):
+            if len(places) != len(heights):
                 raise ValueError(
-                    f"predict({self.what!r}): got {len(self.values)} guesses for {len(places)} places, "
+                    f"predict({self.what!r}): got {len(heights)} guesses for {len(places)} places, "
                     "expected one for each"
                 )
-            pair = (places, self.values) if along == "y" else (self.values, places)
-            drawn += ax.plot(*pair, marker="X", markersize=10, markeredgecolor="white", linestyle="", **look)
+            pair = (places, heights) if along == "y" else (heights, places)
+            drawn += ax.plot(*pair, marker="X", markersize=10, markeredgecolor="white", linestyle="", **LOOK)
+        ax.legend()
+        return drawn
+
+    def draw_slope(
+        self, ax: Axes, start: tuple[Any, Any], until: Any, *, scale: float = 1.0
+    ) -> list[Line2D | Text]:
+        """Draw a guessed rate as a straight line from `start` on, up to x = `until`.
+
+        `scale` times the guess is the slope on these axes: 1 / log 10 for nats per step over powers of ten.
+
+        >>> from matplotlib.figure import Figure
+        >>> predict(-2, what="rate").draw_slope(Figure().subplots(), (0, 1), 3)[0].get_ydata().tolist()
+        [1.0, -5.0]
+        """
+        if self.values is None:
+            return [_nothing(ax)]
+        x = np.array([start[0], until], dtype=np.float64)
+        drawn: list[Line2D | Text] = []
+        for value in self.values:
+            y = start[1] + scale * value * (x - x[0])
+            drawn += ax.plot(x, y, linestyle=DASHED, linewidth=1.6, **LOOK)
+        for line in drawn[1:]:
+            line.set_label("_again")
         ax.legend()
         return drawn
 
@@ -104,6 +132,12 @@ class Prediction:
         return Words(f"**{self.what}**: {said}. {worst}")
 
 
+def _nothing(ax: Axes) -> Text:
+    """Say in the picture that there was no guess."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+    return ax.text(0.02, 0.02, NOTHING, transform=ax.transAxes, color=COLOUR, fontsize=8, zorder=5, bbox=box)
+
+
 def predict(value: Guess, *, what: str, unit: str = "") -> Prediction:
     """Take a guess down before the run: a number, several, or None where nothing was typed yet.
 
@@ -120,9 +154,10 @@ def predict(value: Guess, *, what: str, unit: str = "") -> Prediction:
     """
     if value is None or value is ...:
         return Prediction(None, what, unit)
-    several = [value] if isinstance(value, str) or np.ndim(value) == 0 else list(value)
+    flat = np.ndim(value) == 0  # a word too
+    several: list[Any] = [value] if flat else list(cast("Sequence[Any]", value))
     for one in several:
-        if not isinstance(one, Real) or isinstance(one, bool) or not np.isfinite(float(one)):
+        if isinstance(one, bool) or not isinstance(one, Real) or not np.isfinite(float(one)):
             raise ValueError(f"predict({what!r}): got {one!r}, expected a number, or None if you have none")
     return Prediction(tuple(float(one) for one in several), what, unit)
 

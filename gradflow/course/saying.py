@@ -27,7 +27,7 @@ def say(text: str) -> None:
         from IPython.display import display
 
         plt.show()
-        display(words)
+        display(words)  # type: ignore[no-untyped-call]
     else:
         print(words)  # noqa: T201  what else is there to say it with
 

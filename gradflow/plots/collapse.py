@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from gradflow.plots.lines import axes, curves, dashes_of, line, powers
+from gradflow.plots.lines import curves, dashes_of, line, powers
+from gradflow.plots.shown import Shown, axes
 from gradflow.plots.style import MARKERS, ordered_colours
 
 
-@dataclass(frozen=True)
-class CollapseArtists:
+@dataclass(frozen=True, repr=False)
+class CollapseArtists(Shown):
     """What was drawn, by label: curves, or the points of a decay and its neuron path."""
 
     ax: Axes

@@ -10,10 +10,10 @@ import xarray as xr
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradflow.analysis import curve_band
+from gradflow.plots.shown import Shown, axes
 from gradflow.plots.style import DASHES, DOTS, MARKERS, Colour, ordered_colours
 
 LOG10 = math.log10(math.e)
@@ -26,8 +26,8 @@ HALO = [patheffects.withStroke(linewidth=2.6, foreground="white")]
 """A white edge, by which a dashed line is seen on a band or a line of its own colour."""
 
 
-@dataclass(frozen=True)
-class CurveArtists:
+@dataclass(frozen=True, repr=False)
+class CurveArtists(Shown):
     """What was drawn, by label, so that a test or a reader can ask a picture for its data."""
 
     ax: Axes
@@ -78,7 +78,7 @@ def decay_curves(
         raise ValueError(
             f"decay_curves: got the dimensions {dims} besides lag, expected one; select, as in .sel(layer=0)"
         )
-    artists = CurveArtists(Figure().subplots() if ax is None else ax)
+    artists = CurveArtists(axes(ax))
     for place, (name, curve, colour) in enumerate(_curves(band, dims)):
         text = label.format(dim=dims[0] if dims else "", value=name).strip()
         _measured(artists, text, curve, colour, envelopes, pale=theory is not None)

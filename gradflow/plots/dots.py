@@ -9,12 +9,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from gradflow.plots.lines import axes
+from gradflow.plots.shown import Shown, axes
 from gradflow.plots.style import MARKERS, ordered_colours
 
 
-@dataclass(frozen=True)
-class DotArtists:
+@dataclass(frozen=True, repr=False)
+class DotArtists(Shown):
     """The dots that were drawn, by label."""
 
     ax: Axes

@@ -11,13 +11,14 @@ from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gradflow.plots.lines import axes, band, curves, line
+from gradflow.plots.lines import band, curves, line
+from gradflow.plots.shown import Shown, axes
 
 THEORY = 0.8  # width of lines of theory
 
 
-@dataclass(frozen=True)
-class EpochArtists:
+@dataclass(frozen=True, repr=False)
+class EpochArtists(Shown):
     """What was drawn over epochs, by label."""
 
     ax: Axes

@@ -14,7 +14,8 @@ from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from gradflow.plots.lines import axes, band, curves, line
+from gradflow.plots.lines import band, curves, line
+from gradflow.plots.shown import Shown, axes
 from gradflow.plots.style import MARKERS
 
 DARK = 0.5
@@ -23,8 +24,8 @@ MOST_WRITTEN = 12
 """Classes up to which the counts fit into their cells."""
 
 
-@dataclass(frozen=True)
-class RobustnessArtists:
+@dataclass(frozen=True, repr=False)
+class RobustnessArtists(Shown):
     """What was drawn against strength, by label."""
 
     ax: Axes
@@ -32,8 +33,8 @@ class RobustnessArtists:
     bands: dict[str, PolyCollection] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ConfusionArtists:
+@dataclass(frozen=True, repr=False)
+class ConfusionArtists(Shown):
     """What was drawn as a matrix: its cells, and the counts written into them by (actual, predicted)."""
 
     ax: Axes

@@ -14,13 +14,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from gradflow.plots.epochs import EpochArtists
-from gradflow.plots.lines import axes, band, curves, line
+from gradflow.plots.lines import band, curves, line
+from gradflow.plots.shown import Shown, axes
 
 EPOCHS = "training  (epochs)"
 
 
-@dataclass(frozen=True)
-class AccuracyArtists:
+@dataclass(frozen=True, repr=False)
+class AccuracyArtists(Shown):
     """What was drawn against the span: every network, the means, and what has no single span."""
 
     ax: Axes
@@ -29,8 +30,8 @@ class AccuracyArtists:
     bands: dict[str, PolyCollection] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class KernelArtists:
+@dataclass(frozen=True, repr=False)
+class KernelArtists(Shown):
     """The map of the spans' weights, and the span that evaluation reads, a line a network."""
 
     ax: Axes

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradflow.plots.style import DASHES, Colour, ordered_colours
@@ -56,11 +55,6 @@ def dashes_of(place: int) -> LineStyle:
     """Return solid for the first curve, and the dashes of the style for those after it."""
     cycle: tuple[LineStyle, ...] = ("-", *DASHES)
     return cycle[place % len(cycle)]
-
-
-def axes(ax: Axes | None) -> Axes:
-    """Return the axes, or those of a new figure."""
-    return Figure().subplots() if ax is None else ax
 
 
 def line(ax: Axes, curve: Curve, values: xr.DataArray, along: str, **look: Any) -> Line2D:

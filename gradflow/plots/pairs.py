@@ -8,9 +8,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
-from gradflow.plots.lines import axes, powers
+from gradflow.plots.lines import powers
 from gradflow.plots.products import LAG_LABEL
 from gradflow.plots.records import NOTHING, MapArtists
+from gradflow.plots.shown import axes
 
 PAIR_LABEL = r"$\log_{10}\,\|\,\partial u[T]\,/\,\partial u[t]\,\|_F$"
 

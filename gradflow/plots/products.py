@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 
-from gradflow.plots.lines import axes, band, curves, line, powers
+from gradflow.plots.lines import band, curves, line, powers
+from gradflow.plots.shown import Shown, axes
 from gradflow.plots.style import ordered_colours
 
 LAG_LABEL = "lag $T-t$  (steps)"
@@ -19,8 +20,8 @@ HOPS_DRAWN = 6
 """Numbers of hops drawn one by one: more lines cannot be told apart."""
 
 
-@dataclass(frozen=True)
-class ZeroArtists:
+@dataclass(frozen=True, repr=False)
+class ZeroArtists(Shown):
     """Shares of zeros that were drawn, by label: those of the structure, and those with underflow."""
 
     ax: Axes
@@ -28,8 +29,8 @@ class ZeroArtists:
     underflow: dict[str, Line2D] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PathArtists:
+@dataclass(frozen=True, repr=False)
+class PathArtists(Shown):
     """Parts of a product that were drawn, by label."""
 
     ax: Axes
@@ -37,8 +38,8 @@ class PathArtists:
     hops: dict[int, Line2D] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class HopArtists:
+@dataclass(frozen=True, repr=False)
+class HopArtists(Shown):
     """Numbers of hops that were drawn, by label: measured with their band, and the most there can be."""
 
     ax: Axes
@@ -47,8 +48,8 @@ class HopArtists:
     most: dict[str, Line2D] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class FormatArtists:
+@dataclass(frozen=True, repr=False)
+class FormatArtists(Shown):
     """Shares of zeros that were drawn: one line a number format, and the area of the structure."""
 
     ax: Axes

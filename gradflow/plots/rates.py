@@ -11,18 +11,19 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from gradflow.plots.curves import HALO, MEDIUM, THICK
+from gradflow.plots.shown import Shown
+from gradflow.plots.shown import axes as new_axes
 from gradflow.plots.style import DASHES, ordered_colours
 
 MEASURED = "measured"
 
 
-@dataclass(frozen=True)
-class RateArtists:
+@dataclass(frozen=True, repr=False)
+class RateArtists(Shown):
     """What was drawn, by rung, so that a test or a reader can ask a picture for its data."""
 
     ax: Axes
@@ -65,7 +66,7 @@ def decay_rates(data: xr.Dataset, *, ax: Axes | None = None, skip: Sequence[str]
     >>> artists.rungs["mean square"].get_ydata().tolist()
     [0.4]
     """
-    axes = Figure().subplots() if ax is None else ax
+    axes = new_axes(ax)
     axes.set_yscale("log")
     lines = _lines(axes, data, -data.predicted.where(data.predicted < 0.0), skip)
     rate = -data.rate.where(data.rate < 0.0)
@@ -101,7 +102,7 @@ def rate_errors(data: xr.Dataset, *, ax: Axes | None = None, skip: Sequence[str]
     >>> rate_errors(error.to_dataset(name="error")).rungs["mean square"].get_ydata().tolist()
     [25.0]
     """
-    axes = Figure().subplots() if ax is None else ax
+    axes = new_axes(ax)
     lines = _lines(axes, data, 100.0 * data.error, skip)
     axes.axhline(0.0, color="black", linewidth=0.8, zorder=1.5)
     axes.set_ylabel("predicted / measured − 1 (%)")

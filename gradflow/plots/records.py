@@ -14,7 +14,8 @@ from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gradflow.plots.lines import axes, band, curves, line, powers
+from gradflow.plots.lines import band, curves, line, powers
+from gradflow.plots.shown import Shown, axes
 
 GRADIENT_LABEL = r"$\log_{10}\,\|\,\partial L\,/\,\partial u[t]\,\|$"
 TIME_LABEL = "time $t$  (steps)"
@@ -23,8 +24,8 @@ NOTHING = "0.85"
 """Grey of cells that are exactly zero; no colour of the map."""
 
 
-@dataclass(frozen=True)
-class TimeArtists:
+@dataclass(frozen=True, repr=False)
+class TimeArtists(Shown):
     """What was drawn along time, by label."""
 
     ax: Axes
@@ -32,8 +33,8 @@ class TimeArtists:
     bands: dict[str, PolyCollection] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class MapArtists:
+@dataclass(frozen=True, repr=False)
+class MapArtists(Shown):
     """What was drawn as a map."""
 
     ax: Axes

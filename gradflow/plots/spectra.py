@@ -14,13 +14,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gradflow.analysis.spectra import spectrum_band
-from gradflow.plots.lines import axes, band, curves, line, powers
+from gradflow.plots.lines import band, curves, line, powers
 from gradflow.plots.products import LAG_LABEL
+from gradflow.plots.shown import Shown, axes
 from gradflow.plots.style import MARKERS
 
 
-@dataclass(frozen=True)
-class SpectrumArtists:
+@dataclass(frozen=True, repr=False)
+class SpectrumArtists(Shown):
     """What was drawn, by label: lines with their bands, the neuron path, and measured rates."""
 
     ax: Axes

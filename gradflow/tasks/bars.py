@@ -1,6 +1,5 @@
-"""A bar on standard error for what takes long while a task is fetched or read; silent when it is piped."""
+"""A bar for what takes long while a task is fetched or read, where somebody would see it."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -21,9 +20,10 @@ def bar(
         TransferSpeedColumn,
     )
 
+    from gradflow.bars import visible
+
     counts = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
     columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
-    quiet = not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not visible()) as progress:
         line = progress.add_task(title, total=total, completed=done)
         yield lambda more: progress.advance(line, more)

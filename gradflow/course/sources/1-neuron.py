@@ -220,18 +220,11 @@ steps = 60
 quiet = course.run_neuron(np.zeros(steps), gf.LIF(decay=0.5))
 busy = course.run_neuron(np.full(steps, 0.6), gf.LIF(decay=0.5))
 lags = np.arange(1, steps + 1)
+kept = {label: np.cumprod(found.a[::-1]) for label, found in (("silent", quiet), ("firing", busy))}
 fig, ax = plt.subplots()
-for found, label, dashes in (
-    (quiet, "silent: outside the window", "-"),
-    (busy, "firing: inside the window", "--"),
-):
-    ax.plot(lags, np.cumsum(np.log10(np.abs(found.a[::-1]))), dashes, color="black", label=label)
+course.log_lines(ax, lags, kept, "∂u[T] / ∂u[t]")
 silent.draw(ax, at=steps)
-ax.set(
-    xlabel="lag $T - t$  (steps)",
-    ylabel=r"$\log_{10}\,|\,\partial u[T]\,/\,\partial u[t]\,|$",
-    title="Two neurons forget",
-)
+ax.set(xlabel="lag $T - t$  (steps)", title="Two neurons forget")
 at_end = {name: np.log10(np.abs(found.a)).sum() for name, found in (("quiet", quiet), ("busy", busy))}
 course.say(silent.against(at_end["quiet"], powers=True))
 course.say(
@@ -306,26 +299,13 @@ detached = course.predict(
 )
 
 # %%
+runs = {label: course.run_neuron(np.full(steps, 0.6), neuron) for label, neuron in kinds.items()}
+kept = {label: np.cumprod(found.a[::-1]) for label, found in runs.items()}
 fig, ax = plt.subplots()
-left_over = {}
-for place, (label, neuron) in enumerate(kinds.items()):
-    found = course.run_neuron(np.full(steps, 0.6), neuron)
-    with np.errstate(divide="ignore"):  # a factor of exactly 0: nothing is left, and the curve ends
-        curve = np.cumsum(np.log10(np.abs(found.a[::-1])))
-    left_over[label] = curve[-1]
-    ax.plot(
-        lags,
-        np.where(np.isfinite(curve), curve, np.nan),
-        ("-", "--", "-.", ":")[place],
-        label=label,
-        color=f"{0.2 * place}",
-    )
+course.log_lines(ax, lags, kept, "∂u[T] / ∂u[t]")
 detached.draw(ax, at=steps)
-ax.set(
-    xlabel="lag $T - t$  (steps)",
-    ylabel=r"$\log_{10}\,|\,\partial u[T]\,/\,\partial u[t]\,|$",
-    title="One neuron, four resets",
-)
+ax.set(xlabel="lag $T - t$  (steps)", title="One neuron, four resets")
+left_over = {label: np.log10(abs(kept[label][-1])) for label in ("soft, detached", "soft, attached")}
 course.say(detached.against(left_over["soft, detached"], powers=True))
 course.say(
     f"Attached, it was $10^{{{left_over['soft, attached']:.0f}}}$. With a *hard, detached* reset the first spike on the way "
