@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
 
-from gradflow.plots.lines import axes
+from gradflow.plots.shown import Shown, axes
 from gradflow.plots.style import Colour, ordered_colours
 
 THINNEST, WIDEST = 0.35, 2.3
@@ -27,8 +27,8 @@ NODE = 5.0
 Edge = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
-class UnrolledArtists:
+@dataclass(frozen=True, repr=False)
+class UnrolledArtists(Shown):
     """What was drawn: one line for all edges of a kind (gaps between them), their heads, and the nodes."""
 
     ax: Axes
@@ -37,8 +37,8 @@ class UnrolledArtists:
     nodes: dict[str, Line2D] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class RouteArtists:
+@dataclass(frozen=True, repr=False)
+class RouteArtists(Shown):
     """Numbers of routes that were drawn."""
 
     ax: Axes
