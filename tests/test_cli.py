@@ -1,5 +1,6 @@
 """The command: what it prints, how it ends, and what it does not import."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -315,3 +317,43 @@ def test_an_interrupt_leaves_nothing_half_written_and_says_so(tmp_path):
         "gradflow: interrupted; files that were finished are whole, no other was written\n",
     )
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_an_interrupt_of_several_processes_is_one_line_too_and_leaves_none_behind(tmp_path):
+    job = start(
+        "figures", "paths", "zeros", "--jobs", "2", "--out", str(tmp_path / "out"),
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}, start_new_session=True,
+    )  # fmt: skip
+    children, deadline = [], time.monotonic() + 120
+    while len(children) < 3 and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)  # two figures and Python's own tracker of resources
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    time.sleep(0.5)  # into their imports, where they have no handler yet
+    os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to all of them
+    out, err = job.communicate(timeout=120)
+    assert job.returncode == 130
+    assert (out, err) == (
+        "",
+        "gradflow: interrupted; files that were finished are whole, no other was written\n",
+    )
+    assert not list(tmp_path.glob("out/*"))
+    time.sleep(0.2)
+    states = {}
+    for child in children:
+        with contextlib.suppress(OSError):
+            states[child] = Path(f"/proc/{child}/stat").read_text().rpartition(") ")[2][0]
+    assert set(states.values()) <= {"Z"}  # ended, and waiting for a parent that has gone
+
+
+def test_an_interrupt_inside_of_generated_code_ends_with_130_too():
+    code = (
+        "from gradflow.cli import app\n"
+        "def interrupted(*_, **__): exec('raise KeyboardInterrupt')\n"
+        "app.app = interrupted\n"
+        "app.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.startswith("gradflow: interrupted; ")

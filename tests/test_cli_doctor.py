@@ -171,6 +171,26 @@ def test_caches_that_cannot_be_written_are_said_and_no_failure(monkeypatch):
     assert found["cache"].state is State.ABSENT
 
 
+def test_what_figures_keep_is_told_with_how_to_be_rid_of_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own = cache_folder()
+    assert by_name(folders.checks())["cache"].found == str(own)
+    for name, size in {
+        "figures/one.nc": 400_000,
+        "figures/trained/run/log": 700_000,
+        "shd.h5": 10**6,
+    }.items():
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_bytes(bytes(size))
+    found = by_name(folders.checks())["cache"]
+    assert (found.state, found.cure) == (State.FINE, "")
+    # what was downloaded is no figure's, and not made again
+    assert found.found == (
+        f"{own}: 1.1 MB of figures' data and networks in 2 files; rm -r {own}/figures frees them, what is "
+        "needed is made again"
+    )
+
+
 def test_the_cache_is_the_platforms(monkeypatch, tmp_path):
     monkeypatch.setattr(caches.Path, "home", lambda: tmp_path)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -109,7 +109,7 @@ def test_a_generated_task_is_recorded_with_its_own_options(cli, tmp_path):
 
 
 def test_the_names_that_are_completed_are_those_of_the_tasks():
-    from gradflow.cli.record_options import TASK_NAMES
+    from gradflow.cli.completing import TASK_NAMES
 
     assert set(TASK_NAMES) == set(gf.tasks.TASKS)
 

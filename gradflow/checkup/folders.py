@@ -1,7 +1,9 @@
 """The data that is there, and the folders that are written to: caches alone, the rest is asked for."""
 
 import os
+import shlex
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,9 +72,24 @@ def _kernels() -> Check:
 def _cache() -> Check:
     folder = cache_folder()
     if writable(folder):
-        return Check("folders", "cache", State.FINE, str(folder))
+        return Check("folders", "cache", State.FINE, f"{folder}{_held(folder)}")
     cure = "make it writable, or name another in XDG_CACHE_HOME; nothing is kept between runs until then"
     return Check("folders", "cache", State.ABSENT, f"{folder}: cannot be written", cure)
+
+
+def _held(folder: Path) -> str:
+    """Return what figures keep in a cache, and how to be rid of it; "" where there is nothing.
+
+    Data of options and code that are no more stay there until they are deleted.
+    """
+    sizes = []
+    for path in (folder / "figures").rglob("*"):
+        with suppress(OSError):  # gone meanwhile
+            sizes += [path.stat().st_size] if path.is_file() else []
+    if not sizes:
+        return ""
+    what = f"{sum(sizes) / 1e6:.1f} MB of figures' data and networks in {len(sizes)} files"
+    return f": {what}; rm -r {shlex.quote(str(folder / 'figures'))} frees them, what is needed is made again"
 
 
 def writable(folder: Path) -> bool:

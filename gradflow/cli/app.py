@@ -14,6 +14,7 @@ import typer
 from gradflow.caches import cache_folder
 from gradflow.cli.analyze import analyze
 from gradflow.cli.bench import bench
+from gradflow.cli.completing import WIDE
 from gradflow.cli.course import course
 from gradflow.cli.doctor import doctor
 from gradflow.cli.errors import told
@@ -76,9 +77,13 @@ def main() -> None:
     """Run the command; an error becomes one line on standard error and the exit code."""
     # Triton would keep its kernels in the home folder itself
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "triton"))
+    if "_GRADFLOW_COMPLETE" in os.environ:  # a shell takes a second line of help for another word
+        os.environ["TERMINAL_WIDTH"] = WIDE
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="gradflow", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
+        # interrupted inside generated code, Python would end by the signal itself: new code makes it forget
+        exec("")
         code = INTERRUPTED
     except UsageError as error:
         _fail(f"{_usage(error)} (see {_command_of(error)} --help)", 2)

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gradflow.cli.options import JOURNALS, count, share
+from gradflow.cli.completing import among, figure_names
+from gradflow.cli.options import FORMATS, JOURNALS, count, share
 from gradflow.cli.options import formats as read_formats
 from gradflow.cli.options import spans as read_spans
 from gradflow.cli.options import width as read_width
@@ -22,11 +23,19 @@ def _style(text: str) -> str:
     return text
 
 
-Names = Annotated[list[str] | None, typer.Argument(help="Figures to make; without any, list what exists.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Figures to make; without any, list what exists.", autocompletion=figure_names),
+]
 Spans = Annotated[
     Any, typer.Option(parser=read_spans, metavar="λ,λ,…", help="Skip spans, as in 1,4,16 (1: vanilla).")
 ]
-TaskName = Annotated[str | None, typer.Option(help="Task whose sequences are used: smnist or psmnist.")]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        help="Task whose sequences are used: smnist or psmnist.", autocompletion=among(("smnist", "psmnist"))
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(help="Folder of IDX files (MNIST, Fashion-MNIST); default: the digits shipped."),
@@ -52,18 +61,29 @@ Force = Annotated[
     bool, typer.Option("--force", help="Compute the data anew, even where they are in the cache.")
 ]
 Formats = Annotated[
-    Any, typer.Option("--format", parser=read_formats, metavar="png,pdf,svg", help="Formats of the pictures.")
+    Any,
+    typer.Option(
+        "--format",
+        parser=read_formats,
+        autocompletion=among(FORMATS, separator=","),
+        metavar="png,pdf,svg",
+        help="Formats of the pictures.",
+    ),
 ]
 Style = Annotated[
     Any,
     typer.Option(
-        parser=_style, metavar="NAME", help="paper, slides or notebook: sizes of letters, lines and picture."
+        parser=_style,
+        autocompletion=among(STYLES),
+        metavar="NAME",
+        help="paper, slides or notebook: sizes of letters, lines and picture.",
     ),
 ]
 Width = Annotated[
     Any,
     typer.Option(
         parser=read_width,
+        autocompletion=among(JOURNALS),
         metavar="WIDTH",
         help=f"Of the pictures, as in 3.5in or 89mm, or as a journal has it: {', '.join(JOURNALS)}.",
     ),

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gradflow.cli.completing import among, task_names
 from gradflow.cli.options import count
 
 KINDS = ("record", "products", "paths")
@@ -39,25 +40,21 @@ def _one_of(known: tuple[str, ...]) -> Any:
     return read
 
 
-TASK_NAMES = ("smnist", "psmnist", "shd", "ssc", "gsc", "delayed-recall", "delayed-xor", "copy", "adding")
-"""For completion, which must not wait for the tasks to be imported."""
-
-
-def _task_names(incomplete: str) -> list[str]:
-    return [name for name in TASK_NAMES if name.startswith(incomplete)]
-
-
 TaskName = Annotated[
     str | None,
     typer.Argument(
-        metavar="TASK", help="As `gradflow tasks` lists them; not with --run.", autocompletion=_task_names
+        metavar="TASK", help="As `gradflow tasks` lists them; not with --run.", autocompletion=task_names
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="netCDF file to write, as in run.nc.")]
 Kind = Annotated[
     Any,
     typer.Option(
-        "--kind", parser=_kinds, metavar="KIND,…", help="record, products or paths; of several, a file each."
+        "--kind",
+        parser=_kinds,
+        metavar="KIND,…",
+        help="record, products or paths; of several, a file each.",
+        autocompletion=among(KINDS, separator=","),
     ),
 ]
 Run = Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gradflow.cli.completing import task_names
 from gradflow.cli.options import AsJson, Verbose, count, several, spans
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ Settings = Annotated[
 
 
 def sweep(
-    task: Annotated[str | None, typer.Argument(help="Task to learn, as `gradflow tasks` lists them.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Argument(help="Task to learn, as `gradflow tasks` lists them.", autocompletion=task_names),
+    ] = None,
     span: Annotated[
         Any, typer.Option("--spans", parser=spans, metavar="λ,…", help="Skip spans, as in 1,2,4.")
     ] = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gradflow.cli.completing import task_names
 from gradflow.cli.options import AsJson, Verbose, count
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ Settings = Annotated[
 
 
 def train(
-    task: Annotated[str | None, typer.Argument(help="Task to learn, as `gradflow tasks` lists them.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Argument(help="Task to learn, as `gradflow tasks` lists them.", autocompletion=task_names),
+    ] = None,
     recurrence: Annotated[
         str | None, typer.Option(help="vanilla, none, skip:SPAN or asrc:MAX_SPAN, as in asrc:51.")
     ] = None,

@@ -27,6 +27,7 @@ PASSED_OVER = (
     "gradflow.caches",
     "gradflow.progress",
     "gradflow.figures.registry",
+    "gradflow.figures.names",
 )
 """Packages and modules whose code changes no number."""
 LIBRARIES = ("torch", "numpy", "numba", "xarray")

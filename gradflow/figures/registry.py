@@ -9,29 +9,9 @@ import xarray as xr
 from matplotlib.figure import Figure as Picture
 from pydantic import BaseModel, ConfigDict
 
+from gradflow.figures.names import names as names
 from gradflow.progress import Progress as Progress
 from gradflow.progress import silent as silent
-
-MODULES = (
-    "schematic",
-    "decay_curves",
-    "decay_rate",
-    "relatives",
-    "memory_horizon",
-    "training_curves",
-    "accuracy_vs_span",
-    "softmax_kernel",
-    "gradient_over_training",
-    "robustness",
-    "collapse",
-    "paths",
-    "zeros",
-    "gradient_map",
-    "lag_matrix",
-    "spectra",
-    "conventions",
-)
-"""The figures, one module each, in the order of the book; loaded when first asked for."""
 
 
 class Config(BaseModel):
@@ -76,11 +56,6 @@ class FigureSpec:
     table: Callable[[xr.Dataset], pd.DataFrame]
     summary: Callable[[xr.Dataset], pd.DataFrame]
     keeps: bool = False
-
-
-def names() -> list[str]:
-    """Return the names of all figures, in the order of the book."""
-    return [module.replace("_", "-") for module in MODULES]
 
 
 def find(name: str) -> FigureSpec:

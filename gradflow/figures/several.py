@@ -5,12 +5,14 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import torch
@@ -85,6 +87,7 @@ def _outcome(order: Order, progress: Progress) -> Outcome:
 def _in_processes(orders: Sequence[Order], report: Report, jobs: int) -> Iterator[Outcome]:
     """Give each order a new process, which leaves no memory behind."""
     context = get_context("spawn")  # threads of torch do not survive a fork
+    resource_tracker.ensure_running()  # or it would be started with the first process, and lift its mask
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, running = deque(orders), dict[Connection, tuple[Order, SpawnProcess]]()
     try:
@@ -93,9 +96,10 @@ def _in_processes(orders: Sequence[Order], report: Report, jobs: int) -> Iterato
                 order = waiting.popleft()
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(order, theirs, threads))
-                process.start()
+                with _interrupts_wait():
+                    process.start()
+                    running[ours] = (order, process)
                 theirs.close()
-                running[ours] = (order, process)
             for pipe in wait(list(running)):
                 assert isinstance(pipe, Connection)
                 order, process = running[pipe]
@@ -112,6 +116,27 @@ def _in_processes(orders: Sequence[Order], report: Report, jobs: int) -> Iterato
         for _, process in running.values():
             process.join(PATIENCE)
             process.kill()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let an interrupt wait until a process that starts is known, and that process never have one.
+
+    It has the mask of signals of the thread that started it, from its first import on: those take seconds.
+    """
+    if current_thread() is not main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    waiting: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 def _heard(pipe: Connection, order: Order, process: SpawnProcess) -> "Outcome | tuple[int, int, str]":
