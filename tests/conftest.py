@@ -48,6 +48,15 @@ def chromium():
         yield driver
 
 
+@pytest.fixture(scope="session")
+def reportable(tmp_path_factory):
+    """Save small files of every kind and train a small run, once; return their paths, the run's last."""
+    import reported
+
+    folder = tmp_path_factory.mktemp("saved")
+    return [*reported.save_files(folder), reported.train_run(folder)]
+
+
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
     """Run the command in this process, in an empty folder; return exit code, output and errors."""

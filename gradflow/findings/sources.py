@@ -27,6 +27,16 @@ class Source:
         """What the dataset is."""
         return str(self.data.attrs.get("kind", ""))
 
+    def require(self, needs: Sequence[str]) -> None:
+        """Raise ValueError where the dataset lacks a variable."""
+        missing = [name for name in needs if name not in self.data]
+        if missing:
+            held = ", ".join(sorted(map(str, self.data.data_vars)))
+            raise ValueError(
+                f"{self.path}: lacks {', '.join(missing)} (it holds {held}); record again with all that is "
+                "needed"
+            )
+
     def sha256(self) -> str:
         """Return the hash of the file; of a run's folder, that of its data, once there is such a file."""
         file = self.path / GRADIENTS if self.path.is_dir() else self.path
@@ -51,13 +61,9 @@ def read_source(
     data = _read_run(place) if place.is_dir() else load(place)
     if data.attrs.get("kind") not in kinds:
         raise ValueError(f"{place}: {told(data)}; expected {' or '.join(kinds)}{_cure(kinds)}")
-    missing = [name for name in needs if name not in data]
-    if missing:
-        held = ", ".join(sorted(map(str, data.data_vars)))
-        raise ValueError(
-            f"{place}: lacks {', '.join(missing)} (it holds {held}); record again with all that is needed"
-        )
-    return Source(place, data)
+    source = Source(place, data)
+    source.require(needs)
+    return source
 
 
 def _read_run(folder: Path) -> xr.Dataset:

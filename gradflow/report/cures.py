@@ -7,8 +7,6 @@ CURES: Mapping[str, str] = {
     "neurons.",
     "rates are too low": "Let more current in: a lower --threshold, larger inputs or weights, or a norm "
     "before the neurons.",
-    "is saturated": "Let less current in: a higher --threshold, a smaller --recurrent-gain, or a smaller "
-    "--decay.",
     "are saturated": "Let less current in: a higher --threshold, a smaller --recurrent-gain, or a smaller "
     "--decay.",
     "window is empty": "Bring potentials nearer to the threshold, or take a wider --surrogate.",

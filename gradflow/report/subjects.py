@@ -1,5 +1,6 @@
 """What a report is about: each file with its name, its label, its findings and, of a run, its log."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -12,8 +13,15 @@ from gradflow.analysis.horizons import LEVEL
 from gradflow.findings import KINDS, Findings, Source, findings, read_source
 from gradflow.labels import short_names
 from gradflow.views.drawn import MAX_CURVES, named
+from gradflow.views.names import PARTS, RATES
 
 LOG_NAME, SUMMARY_NAME = "log.csv", "summary.json"
+NEEDS = {
+    "jacobian products": ("log_frobenius",),
+    "path products": (*PARTS, "mean_hops"),
+    "gradient while training": RATES,
+}
+"""Variables without which a kind of file cannot be reported on; a record has what it was asked to keep."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Subject:
     label: str
     found: Findings
     log: pd.DataFrame | None = None
-    summary: "dict[str, object] | None" = None
+    summary: dict[str, object] | None = None
 
     @property
     def layers(self) -> list[int]:
@@ -64,14 +72,14 @@ def read_subjects(paths: Sequence[str | PathLike[str]]) -> list[Subject]:
     if twice is not None:
         raise ValueError(f"{twice}: named more than once; name each file once")
     sources = [read_source(path) for path in paths]
+    for kind, count in Counter(source.kind for source in sources).items():
+        if count > MAX_CURVES:
+            raise ValueError(
+                f"report: got {count} files of the kind {kind!r}, expected at most {MAX_CURVES} in one "
+                "picture; write several reports"
+            )
     names = short_names([source.path for source in sources])
     subjects = [_subject(source, name) for source, name in zip(sources, names, strict=True)]
-    for group in by_kind(subjects).values():
-        if len(group) > MAX_CURVES:
-            raise ValueError(
-                f"report: got {len(group)} files of the kind {group[0].found.kind!r}, expected at most "
-                f"{MAX_CURVES} in one picture; write several reports"
-            )
     labelled = {
         id(one): label
         for group in by_kind(subjects).values()
@@ -115,11 +123,12 @@ def panels(subjects: Sequence[Subject]) -> Iterator[tuple[str, list[Line]]]:
 
 
 def _subject(source: Source, name: str) -> Subject:
+    source.require(NEEDS.get(source.kind, ()))
+    source = replace(source, data=_layered(source.data))
     try:
         found = findings(source.data, LEVEL)
     except ValueError as error:
         raise ValueError(f"{source.path}: {error}") from error
-    source = replace(source, data=_layered(source.data))
     return Subject(source, name, name, found, _log(source.path), _summary(source.path))
 
 
@@ -143,7 +152,7 @@ def _log(folder: Path) -> pd.DataFrame | None:
         raise ValueError(f"{path}: not the log of a training run ({error}); go on with --resume") from None
 
 
-def _summary(folder: Path) -> "dict[str, object] | None":
+def _summary(folder: Path) -> dict[str, object] | None:
     """Return the result of a finished run; None for a file, or a run that goes on."""
     if not (folder / SUMMARY_NAME).is_file():
         return None

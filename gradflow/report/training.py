@@ -41,7 +41,8 @@ def training(subjects: Sequence[Subject]) -> Section:
 
 def _decay(subjects: Sequence[Subject]) -> list[Chart]:
     charts = []
-    for number, (title, lines) in enumerate(panels(subjects)):
+    seen = [one for one in subjects if "log_frobenius" in one.source.data]
+    for number, (title, lines) in enumerate(panels(seen)):
         charts.append(
             Chart(
                 key=f"epoch-decay-{number}",
