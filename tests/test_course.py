@@ -1,9 +1,13 @@
 """The course's tools: predictions, checks, stubs, versions from one source, panels, and the command."""
 
 import base64
+import html
 import io
+import itertools
 import json
+import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,11 +19,13 @@ from PIL import Image
 
 from gradflow import course
 from gradflow.analysis import curve_band
-from gradflow.course import building, checking, explore, explore_network, stubs
+from gradflow.course import building, checking, crib, explore, explore_network, slides, stubs
 from gradflow.course.exercises import neuron as neuron_checks
 from gradflow.course.lessons import NAMES
 from gradflow.neurons import LIF
 from gradflow.theory import mean_square
+
+ROOT = Path(__file__).parent.parent
 
 
 def axes():
@@ -392,6 +398,71 @@ def test_without_jupytext_the_command_says_what_to_install(cli, monkeypatch):
     code, _, err = cli("course", "--out", "s")
     assert code == 1
     assert "pip install 'gradflow-snn[course]'" in err
+
+
+# slides and the crib sheet
+
+
+def test_the_crib_sheet_fits_one_page_and_no_formula_meets_its_words():
+    page = crib.as_page()
+    page.draw_without_rendering()
+    width, height = page.bbox.width, page.bbox.height
+    formulas = []
+    for text in page.texts:
+        box = text.get_window_extent()
+        assert 0.03 * width < box.x0 < box.x1 < 0.97 * width, text.get_text()
+        assert 0.03 * height < box.y0 < box.y1 < 0.99 * height, text.get_text()
+        if text.get_text().startswith("$"):
+            formulas.append(box)
+            assert box.x1 < 0.575 * width, text.get_text()
+    assert len(formulas) == sum(len(part.rows) for part in crib.PARTS)
+    for above, below in itertools.pairwise(formulas):
+        assert below.y1 < above.y1
+
+
+def test_the_crib_sheet_says_the_same_in_every_format(cli, tmp_path):
+    for name in ("crib.md", "crib.html", "crib.pdf"):
+        assert cli("course", "--crib", name)[0] == 0
+    markdown, page = ((tmp_path / f"crib.{kind}").read_text() for kind in ("md", "html"))
+    rows = [row for part in crib.PARTS for row in part.rows]
+    assert page.count("<img alt=") == len(rows)
+    for row in rows:
+        assert f"| ${row.formula}$ | {row.words} |" in markdown
+        assert html.escape(row.words) in page
+    pdf = (tmp_path / "crib.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type /Page\b(?!s)", pdf)) == 1
+    code, _, err = cli("course", "--crib", "crib.docx")
+    assert code == 1
+    assert "expected .pdf, .html or .md" in err
+
+
+def test_the_committed_crib_sheet_is_todays():
+    assert (ROOT / "notebooks" / "crib-sheet.md").read_text() == crib.as_markdown()
+
+
+def test_every_slide_is_drawn_and_names_its_axes(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADFLOW_COURSE_SMALL", "1")
+    slides._digits.cache_clear()
+    slides._curves.cache_clear()
+    assert cli("course", "--slides", "wall", "--json")[0] == 0
+    assert sorted(path.stem for path in (tmp_path / "wall").iterdir()) == [
+        each.name for each in slides.SLIDES
+    ]
+    picture = Image.open(tmp_path / "wall" / "01-neuron.png")
+    assert picture.size[0] > 1500
+    assert json.loads(picture.text["Description"])["command"] == "gradflow course --slides"
+    curves = slides.picture(next(each for each in slides.SLIDES if each.name == "06-spans"))
+    assert all(ax.get_xlabel() and ax.get_ylabel() for ax in curves.axes)
+    drawn, _ = slides._curves()
+    heights = drawn.centre.values[0] / np.log(10)
+    assert_close(curves.axes[0].lines[0].get_ydata(), heights, rtol=1e-12, why="the same, in powers of ten")
+
+
+def test_slides_and_crib_stand_alone(cli):
+    code, _, err = cli("course", "1-neuron", "--crib", "crib.md")
+    assert code == 2
+    assert "--slides and --crib go with one another" in err
 
 
 def test_outputs_keep_no_widget_that_cannot_be_seen_and_pictures_in_few_colours():

@@ -100,3 +100,11 @@ def test_exercises_are_graded_and_each_has_its_check(name):
     assert len(stars) == checks
     assert 4 <= checks <= 6
     assert {1, 2, 3} == set(stars)
+
+
+def test_the_page_about_the_course_names_its_notebooks_and_leads_somewhere():
+    page = (ROOT / "notebooks" / "README.md").read_text()
+    for found in map(course.lesson, THERE):
+        assert f"| [{found.name}]({found.name}.ipynb) | {found.title} | {found.minutes} |" in page
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (ROOT / "notebooks" / link).exists(), link

@@ -17,6 +17,10 @@ Names = Annotated[
 Out = Annotated[Path | None, typer.Option(help="Folder for the notebooks; without it, list them.")]
 Teacher = Annotated[bool, typer.Option("--teacher", help="With solutions (folded) and sensible predictions.")]
 Execute = Annotated[bool, typer.Option("--execute", help="Run them, each in a kernel of its own.")]
+Slides = Annotated[
+    Path | None, typer.Option(help="Folder for pictures of the course in the style of slides.")
+]
+Crib = Annotated[Path | None, typer.Option(help="File for the crib sheet of formulas: .pdf, .html or .md.")]
 
 
 def course(
@@ -24,12 +28,16 @@ def course(
     out: Out = None,
     teacher: Teacher = False,
     execute: Execute = False,
+    slides: Slides = None,
+    crib: Crib = None,
     as_json: AsJson = False,
     verbose: Verbose = False,  # noqa: ARG001  read in app.main, after the error
 ) -> None:
     """Write the notebooks of the course, or list them with what they teach and how long they take.
 
     Students get stubs for the solutions and empty predictions; teachers get both filled in.
+
+    Example: gradflow course --slides slides --crib crib-sheet.pdf
 
     Example: gradflow course --out course; gradflow course 1-neuron --teacher --execute --out lesson
     """
@@ -40,16 +48,41 @@ def course(
     unknown = [name for name in wanted if name not in there]
     if unknown:
         raise typer.BadParameter(f"got {', '.join(unknown)}, expected a notebook: {', '.join(NAMES)}")
+    if slides is not None or crib is not None:
+        if names or out is not None or teacher or execute:
+            raise typer.BadParameter("--slides and --crib go with one another and --json alone")
+        _print_paths(_materials(slides, crib), as_json)
+        return
     if out is None:
         if teacher or execute:
             raise typer.BadParameter("--teacher and --execute go with --out FOLDER")
         _list([there[name] for name in wanted], as_json)
         return
-    paths = [_write(name, out, teacher, execute) for name in wanted]
+    _print_paths([_write(name, out, teacher, execute) for name in wanted], as_json)
+
+
+def _print_paths(paths: list[Path], as_json: bool) -> None:
     if as_json:
         import json
 
         typer.echo(json.dumps([str(path) for path in paths]))
+
+
+def _materials(slides: Path | None, crib: Path | None) -> list[Path]:
+    """Write the slides and the crib sheet that are asked for, and say where."""
+    from gradflow.course.materials import write_crib, write_slides
+
+    if crib is not None:
+        require_writable(crib)
+    if slides is not None:
+        require_writable(slides / "01.png")
+    paths = [] if crib is None else [write_crib(crib)]
+    for path in () if slides is None else write_slides(slides):
+        paths.append(path)
+        typer.echo(f"wrote {path}", err=True)
+    if crib is not None:
+        typer.echo(f"wrote {crib}", err=True)
+    return paths
 
 
 def _list(found: "list[Lesson]", as_json: bool) -> None:

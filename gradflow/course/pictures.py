@@ -6,12 +6,15 @@ Axes: time for traces, and the potential above threshold x = u − θ for the ot
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from gradflow.neurons import LIF, Reset
 from gradflow.plots.lines import dashes_of
 from gradflow.plots.style import ordered_colours
+from gradflow.surrogate import Triangle
 
 Trace = Float[np.ndarray, " time"]
 Curve = Float[np.ndarray, " x"]
@@ -61,5 +64,28 @@ def against_potential(ax: Axes, x: Curve, curves: Mapping[str, Curve], words: st
         (lines[label],) = ax.plot(x, curves[label], color=colour, linestyle=dashes_of(place), label=label)
     ax.axvline(0.0, color="0.4", linestyle=":", linewidth=1.2)
     ax.set(xlabel="potential above threshold  $u - θ$", ylabel=words)
-    ax.legend()
+    if len(curves) > 1:
+        ax.legend()
     return lines
+
+
+def surrogate_curves() -> tuple[Curve, dict[str, Curve], dict[str, Curve]]:
+    """Return x = u − θ, and what the triangle makes of it: the spike and its smooth twin, and φ."""
+    x = torch.linspace(-2.0, 2.0, 401, dtype=torch.float64)
+    triangle = Triangle()
+    forward = {"spike (forward)": (x >= 0).double().numpy(), "smooth twin": triangle.twin(x).numpy()}
+    return x.numpy(), forward, {"triangle φ (backward)": triangle.derivative(x).numpy()}
+
+
+def reset_factors() -> tuple[Curve, dict[str, Curve]]:
+    """Return x = u − θ, and the neuron path a of a LIF neuron (α = ½, θ = 1) under each kind of reset."""
+    x = torch.linspace(-1.5, 1.5, 601, dtype=torch.float64)
+    found = {}
+    for kind in Reset:
+        for detach in (False, True):
+            neuron = LIF(reset=kind, detach_reset=detach)
+            dynamics = neuron.build(1, None).dynamics(x)
+            u = x + neuron.threshold
+            label = f"{kind.value}, {'detached' if detach else 'attached'}"
+            found[label] = dynamics.local(u, (x >= 0).double(), dynamics.phi(u)).numpy()
+    return x.numpy(), found
