@@ -1,22 +1,15 @@
 """What the notebooks print in their small size, computed anew from the library: one function a notebook."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
+from printed_numbers import numbers
+from printed_practice import learning, network, training
 
 import gradflow as gf
 from gradflow import course
 
 LOG10 = np.log(10)
-
-
-def numbers(pattern, said):
-    """Return the numbers that a sentence of the notebook holds, in the groups of the pattern."""
-    found = re.search(pattern.replace("#", r"([-+]?\d+(?:\.\d+)?)"), said)
-    assert found, f"{pattern!r} is not said in:\n{said}"
-    return [float(group) for group in found.groups()]
 
 
 def neuron(said):
@@ -90,4 +83,11 @@ def spans(said):
     assert eight <= hops < one <= 48
 
 
-PRINTED = {"1-neuron": neuron, "2-product": product, "3-spans": spans}
+PRINTED = {
+    "1-neuron": neuron,
+    "2-product": product,
+    "3-spans": spans,
+    "4-learning-the-span": learning,
+    "5-training": training,
+    "6-your-network": network,
+}

@@ -99,6 +99,10 @@ def test_guesses_and_places_go_in_pairs():
 
 # checks
 
+
+def empty(decay, threshold): ...
+
+
 RIGHT = {"rheobase": lambda decay, threshold: threshold * (1 - decay)}
 
 
@@ -119,6 +123,7 @@ def test_a_right_answer_passes_with_a_green_line():
         ((lambda decay, threshold: 1 / 0,), "your answer stops with ZeroDivisionError"),
         ((lambda decay: 1,), "your answer stops with TypeError"),
         ((lambda decay, threshold: ...,), "your answer stops with"),
+        ((empty,), "nothing to check yet"),
     ],
 )
 def test_a_wrong_answer_raises_one_line_that_ends_with_the_hint(answers, said):
@@ -172,15 +177,13 @@ def test_one_neuron_of_the_library_is_the_loop_that_the_notebook_teaches():
 
 # stubs and versions
 
-FUNCTION = 'def f(x, *, y=2):\n    """Say it."""\n'
-
 
 @pytest.mark.parametrize(
     ("solution", "empty"),
     [
         ("half = 0.5", "half = ..."),
         ("low, high = 1, 2", "low = ...\nhigh = ..."),
-        (FUNCTION + "    return x + y", FUNCTION + "    ..."),
+        ('def f(x, *, y=2):\n    """Add."""\n    return x + y', "def f(x, *, y=2):\n    ..."),
         ("import math\nroot = math.sqrt(2)", "root = ..."),
     ],
 )

@@ -142,9 +142,10 @@ def test_every_chart_has_a_still_picture_and_words(whole):
     assert all(attrs["aria-label"] and attrs["tabindex"] == "0" for attrs in plots)
 
 
-def test_conventions_that_differ_are_marked_and_provenance_is_whole(whole, reportable):
-    assert "recurrence differs" in whole.section("conventions")
-    assert "threshold differs" not in whole.section("conventions")
+def test_conventions_that_differ_stand_apart_and_provenance_is_whole(whole, reportable):
+    differing, shared = whole.section("conventions").split("Conventions that all files share")
+    assert "recurrence skip:2 skip:4 skip:2 skip:2 asrc:4" in differing
+    assert "decay 0.5" in shared
     for path in reportable[:-1]:
         assert hashlib.sha256(path.read_bytes()).hexdigest() in whole.section("provenance")
 

@@ -7,8 +7,10 @@ Loaded by `from gradflow import course`, never by `import gradflow`. The noteboo
 from gradflow.course.building import build, execute, student, teacher
 from gradflow.course.checking import NotYet, check, exercise
 from gradflow.course.explore import Panel, Slider
+from gradflow.course.explore_choice import explore_choice
 from gradflow.course.explore_network import explore_product, explore_spans
 from gradflow.course.explore_neuron import explore_neuron
+from gradflow.course.explore_seeds import explore_seeds
 from gradflow.course.explore_temperature import explore_temperature
 from gradflow.course.lessons import NAMES, Lesson, lesson, lessons
 from gradflow.course.pictures import against_potential, log_lines, potential
@@ -32,8 +34,10 @@ __all__ = [
     "check",
     "execute",
     "exercise",
+    "explore_choice",
     "explore_neuron",
     "explore_product",
+    "explore_seeds",
     "explore_spans",
     "explore_temperature",
     "lesson",

@@ -9,7 +9,7 @@ ANSWER = "# your answer"
 
 
 def stub(solution: str) -> str:
-    """Return the stub of a solution: a function keeps its signature and docstring, a name becomes `...`.
+    """Return the stub of a solution: a function keeps its signature, a name becomes `...`.
 
     Raises ValueError for a solution that defines nothing.
 
@@ -26,11 +26,10 @@ def stub(solution: str) -> str:
 def _stub_of(node: ast.stmt) -> str:
     """Return the stub of one statement, empty where it defines no answer."""
     if isinstance(node, ast.FunctionDef):
-        words = [node.body[0]] if ast.get_docstring(node) is not None else []
         empty = ast.FunctionDef(
             name=node.name,
             args=node.args,
-            body=[*words, ast.Expr(ast.Constant(...))],
+            body=[ast.Expr(ast.Constant(...))],  # its docstring may tell the solution
             decorator_list=[],
             returns=node.returns,
             lineno=1,

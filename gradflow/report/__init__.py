@@ -45,7 +45,7 @@ def write_report(
     ...     file = gf.save(gf.jacobian_products(net, torch.ones(40, 2, 2)), f"{folder}/run.nc")
     ...     page = write_report([file], f"{folder}/report.html").read_text()
     >>> page.count("</table>"), "https://" in page.partition("<script>")[0]
-    (5, False)
+    (4, False)
     """
     from gradflow.plots.writing import write_text
     from gradflow.report.page import page

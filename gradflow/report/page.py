@@ -64,12 +64,13 @@ def page(subjects: Sequence[Subject], *, title: str | None = None, command: str 
     charts = [chart for section in sections for chart in section.charts]
     data = _json({"charts": [chart.as_data() for chart in charts], "viridis": viridis()})
     scripts = [plotly, _read("page.js")]
+    contents = _contents(subjects, sections)
     before = [_warnings(subjects), _conventions(subjects)]
     after = [*_tables(subjects), _provenance(subjects, command)]
     body = joined(
         [
             tag("a", "To the content", href="#content", cls="skip"),
-            tag("header", joined([tag("h1", words), tag("p", ABOUT, cls="lead"), _contents(sections)])),
+            tag("header", joined([tag("h1", words), tag("p", ABOUT, cls="lead"), contents])),
             tag("main", joined([*before, *map(_section, sections), *after]), id="content"),
         ]
     )  # fmt: skip
@@ -113,9 +114,10 @@ def _title(subjects: Sequence[Subject]) -> str:
     return f"Gradients along time: {common}" if common else "Gradients along time"
 
 
-def _contents(sections: Sequence[Section]) -> Markup:
+def _contents(subjects: Sequence[Subject], sections: Sequence[Section]) -> Markup:
     entries = [("warnings", "Warnings"), ("conventions", "Conventions")]
     entries += [(section.key, section.title) for section in sections]
+    entries += [("theory", "Theory beside measurement")] if tables.theory(subjects) else []
     entries += [("numbers", "Numbers"), ("provenance", "Provenance")]
     links = [tag("li", tag("a", title, href=f"#{key}")) for key, title in entries]
     return tag("nav", tag("ul", joined(links)), aria_label="Contents")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gradflow.findings.words import cell, heads, shown
-from gradflow.report.html import Markup, escaped, table, tag
+from gradflow.report.html import Markup, escaped, joined, table, tag
 from gradflow.report.subjects import Subject, by_kind
 
 TOLD_ELSEWHERE = frozenset(
@@ -38,27 +38,26 @@ LONG = 48
 
 
 def conventions(subjects: Sequence[Subject]) -> Markup:
-    """Return a row for each choice and a column for each file; those that differ come first, marked."""
-    keys = list(dict.fromkeys(key for one in subjects for key in one.source.data.attrs))
-    rows = []
+    """Return the choices in which files differ, a column a file, and those that all share, side by side."""
+    keys = dict.fromkeys(key for one in subjects for key in one.source.data.attrs)
+    differing, shared = [], []
     for key in keys:
         if key in TOLD_ELSEWHERE:
             continue
         values = [_plain(one.source.data.attrs.get(key, ABSENT)) for one in subjects]
-        rows.append((len({*values} - {ABSENT}) > 1, str(key), values))
-    rows.sort(key=lambda row: not row[0])
-    cells = [
-        [
-            Markup(
-                f"{escaped(key.replace('_', ' '))}{tag('span', 'differs', cls='differs') if differ else ''}"
-            ),
-            *map(_folded, values),
-        ]
-        for differ, key, values in rows
-    ]
-    return table(
-        "Conventions, a column a file", ["convention", *(one.name for one in subjects)], cells, words=True
-    )
+        words = str(key).replace("_", " ")
+        if len(set(values)) > 1:
+            differing.append([words, *map(_folded, values)])
+        else:
+            shared.append(tag("div", joined([tag("dt", words), tag("dd", _folded(values[0]))])))
+    parts: list[str] = []
+    if differing:
+        names = ["convention", *(one.name for one in subjects)]
+        parts.append(table("Conventions in which the files differ", names, differing, words=True))
+    if shared:
+        words = "Conventions that all files share" if len(subjects) > 1 else "Conventions"
+        parts += [tag("h3", words), tag("dl", joined(shared))]
+    return joined(parts)
 
 
 def files(subjects: Sequence[Subject]) -> Markup:

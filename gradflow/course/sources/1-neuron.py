@@ -5,7 +5,7 @@
 #
 # - run a leaky integrate-and-fire neuron by hand, step by step;
 # - say why a spike has no useful derivative, and what a surrogate puts in its place;
-# - compute the factor $a[t]$ by which one step multiplies a gradient;
+# - compute the factor a[t] by which one step multiplies a gradient;
 # - name the three faces of the reset, and say which of them kills the gradient.
 #
 # **Time**: about 45 minutes. **You need**: Python, some PyTorch, the chain rule. No neuroscience.

@@ -6,7 +6,7 @@
 # - write the Jacobian of one step of a recurrent spiking layer, and say what its two parts are;
 # - show why the gradient along time is a product of matrices, and read its decay rate off a curve;
 # - tell a zero of the number format from a zero of the structure, and compute the number behind the first;
-# - say when a loss gradient does *not* vanish although the Jacobian product does.
+# - say when a loss gradient does not vanish although the Jacobian product does.
 #
 # **Time**: about 60 minutes. **You need**: [notebook 1](1-neuron.ipynb), matrix products.
 

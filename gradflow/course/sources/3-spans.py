@@ -3,7 +3,7 @@
 #
 # **After this you can**
 #
-# - explain in two ways why a skip of $\lambda$ steps slows the decay: fewer hops, and the root of a polynomial;
+# - explain in two ways why a skip of λ steps slows the decay: fewer hops, and the root of a polynomial;
 # - read a comb, draw its envelope, and say what its holes mean;
 # - predict the rate of a span from that of another, and say when time measured in spans makes curves collapse;
 # - tell the two regimes, neuron path and recurrent path, apart, and choose the smallest span for a demand.

@@ -276,7 +276,7 @@ def recall(seed, factor=1.0, shown=2):
 
 def pull(task, net, batch):
     """Return −∂L/∂c: positive where gradient descent raises the logit."""
-    run = net(batch.inputs, span_mode="soft")
+    run = net(batch.inputs, span_mode=gf.SpanMode.SOFT)
     loss = task.objective.losses(run, batch.targets).mean()
     (gradient,) = torch.autograd.grad(loss, net.recurrent_layers()[0].spans.span_logits)
     return -gradient.numpy()
@@ -392,7 +392,7 @@ def learn(factor, seed, shown=2):
             mode: float(
                 task.objective.correct(net(test.inputs, span_mode=mode), test.targets).double().mean()
             )
-            for mode in ("soft", "hard")
+            for mode in gf.SpanMode
         }
     return {"p": np.array(p), "norms": np.array(norms), "net": net, "task": task, **right}
 
@@ -560,7 +560,7 @@ few = best["task"].sample(course.size(16, 4))
 fresh = recall(course.size(2, 0))[1]
 seen = {}
 for name, net in (("fresh, all spans", fresh), ("trained, one hard span", best["net"])):
-    mode = "soft" if net is fresh else "hard"
+    mode = gf.SpanMode.SOFT if net is fresh else gf.SpanMode.HARD
     sensitivity = gf.logit_sensitivity(net, few, span_mode=mode).log_input
     seen[name] = sensitivity.max("class").median("sample").values / np.log(10)
 fig, ax = plt.subplots()
