@@ -68,7 +68,7 @@ def draw(data: xr.Dataset) -> Picture:
                 single = next(iter(artists.points.values()))
                 entries = {"one network": single, "mean": artists.curves["mean"]}
                 entries |= {label: artists.curves[label]} if label else {}
-                ax.legend(list(entries.values()), list(entries), loc="lower right")
+                ax.legend(list(entries.values()), list(entries), loc="best")
             else:
                 ax.set_ylabel("")
         picture.suptitle(f"Right answers against the span: {digits_of(data)}")

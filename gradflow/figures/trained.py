@@ -95,8 +95,8 @@ class TrainedConfig(Config):
 CHANCE = 10.0
 """Percent of right answers by guessing one of ten digits."""
 QUICK: Mapping[str, object] = {
-    "task": ("psmnist",), "pool": 4, "spans": (1, 4), "max_span": 4, "hidden": (32, 32), "epochs": 4,
-    "seeds": 2, "watch_budget": 20.0,
+    "task": ("psmnist",), "pool": 4, "spans": (1, 4), "max_span": 4, "hidden": (64, 64), "epochs": 16,
+    "seeds": 2, "watch_budget": 2.0,
 }  # fmt: skip
 FULL: Mapping[str, object] = {"pool": 1, "spans": (1, 4, 16, 41), "max_span": 41, "seeds": 5}
 

@@ -53,6 +53,7 @@ def dress(picture: Figure, look: Look) -> None:
     with its root.
     """
     if look == PAPER:
+        _narrow(picture)
         return
     paper, sheet = _sizes("paper"), _sizes(look.style)
     letters, lines, size = (new / old for new, old in zip(sheet, paper, strict=True))

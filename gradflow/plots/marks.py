@@ -56,12 +56,28 @@ def name_ends(
             names[text] = _name(ax, text, at, line, clear=True)
         else:
             inside[text] = (float(x[last]), float(y[last]))
-    gap, ceiling = room * (top - bottom), np.inf
-    for text, (place, level) in sorted(inside.items(), key=lambda item: -item[1][1]):
-        height = min(level, ceiling - gap)
-        ceiling = height
+    ends = sorted(inside.items(), key=lambda item: -item[1][1])
+    heights = _apart([level for _, (_, level) in ends], room * (top - bottom), bottom)
+    for (text, (place, _)), height in zip(ends, heights, strict=True):
         names[text] = _name(ax, text, (place, up.back(height)), lines[text], clear)
     return names
+
+
+def _apart(levels: list[float], gap: float, bottom: float) -> list[float]:
+    """Return levels, which fall, moved down to keep a gap, and up again where they would leave the axes.
+
+    >>> _apart([0.5, 0.25, 0.25], 0.25, 0.0), _apart([0.5, 0.25, 0.25], 0.5, 0.0)
+    ([0.5, 0.25, 0.0], [1.0, 0.5, 0.0])
+    """
+    found, ceiling = [], np.inf
+    for level in levels:
+        ceiling = min(level, ceiling - gap)
+        found.append(float(ceiling))
+    floor = bottom
+    for place in range(len(found) - 1, -1, -1):
+        found[place] = max(found[place], floor)
+        floor = found[place] + gap
+    return found
 
 
 class _Upwards(NamedTuple):
