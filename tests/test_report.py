@@ -26,12 +26,10 @@ PLOTLY_SCRIPT = page.plotly_script
 EVIL = '</script><script>alert("1")</script><img src=x onerror=alert(1)>'
 
 
-@pytest.fixture(autouse=True, scope="module")
-def short_script():
-    """Leave plotly's 5 MB out, which nothing here reads."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "plotly_script", lambda: "/* plotly */")
-        yield
+@pytest.fixture(autouse=True)
+def short_script(whole, monkeypatch):
+    """Leave plotly's 5 MB out of all pages but one."""
+    monkeypatch.setattr(page, "plotly_script", lambda: "/* plotly */")
 
 
 @pytest.fixture
@@ -42,10 +40,9 @@ def no_stills(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole(reportable, tmp_path_factory):
+def whole(report_page):
     """Return the page about all files."""
-    out = write_report(reportable, tmp_path_factory.mktemp("page") / "report.html", "All there is")
-    return reported.Page(out.read_text())
+    return reported.Page(report_page.read_text())
 
 
 def listed(values):
