@@ -27,6 +27,7 @@ PAGES = (
     "libraries",
     "adding",
     "changelog",
+    "generated/course/1-neuron",
     "generated/gallery/index",
     "generated/gallery/decay-rate",
     "generated/reference/gradflow",
