@@ -87,9 +87,21 @@ class Chart:
     floor: float | None = None
     marker: bool = False
 
+    @property
+    def heavy(self) -> bool:
+        """Whether the chart goes without its bands."""
+        banded = any(curve.low is not None for curve in self.curves)
+        return banded and sum(np.size(curve.values) for curve in self.curves) > BAND_LIMIT
+
+    def said(self) -> str:
+        """Return the caption, and what the chart leaves out."""
+        left_out = (
+            " So many numbers are in this chart that its bands are left out here." if self.heavy else ""
+        )
+        return self.caption + left_out
+
     def as_data(self) -> dict[str, Any]:
         """Return the chart as JSON has it; what is not finite is null, a gap."""
-        heavy = sum(np.size(curve.values) for curve in self.curves) > BAND_LIMIT
         return {
             "key": self.key,
             "x": self.x,
@@ -98,7 +110,7 @@ class Chart:
             "shown": self.shown,
             "floor": self.floor,
             "marker": self.marker,
-            "curves": [_curve(curve, bands=not heavy) for curve in self.curves],
+            "curves": [_curve(curve, bands=not self.heavy) for curve in self.curves],
             "heat": None if self.heat is None else _heat(self.heat),
         }
 
