@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import version as version_of
+from importlib.resources import files
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "ext"))
@@ -48,13 +49,16 @@ highlight_language = "python"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "gradflow"
-html_static_path = ["static"]
+html_favicon = "static/favicon.svg"
+html_domain_indices = False  # the reference lists the modules
+html_static_path = ["static", str(files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf")]
 html_css_files = ["gradflow.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "gradflow"},
     "header_links_before_dropdown": 6,
+    "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
     "show_prev_next": True,
     "footer_start": ["copyright"],
@@ -63,4 +67,6 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "changelog": [], "contributing": []}
+html_context = {"default_mode": "auto"}  # light or dark as the system is; unset, the theme complains
+ALONE = ("index", "start", "meaning", "libraries", "adding", "contributing", "changelog")
+html_sidebars: dict[str, list[str]] = {page: [] for page in ALONE}  # pages without others below them

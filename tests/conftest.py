@@ -57,6 +57,14 @@ def reportable(tmp_path_factory):
     return [*reported.save_files(folder), reported.train_run(folder)]
 
 
+@pytest.fixture(scope="session")
+def report_page(reportable, tmp_path_factory):
+    """Write the page about all of them, once."""
+    from gradflow.report import write_report
+
+    return write_report(reportable, tmp_path_factory.mktemp("page") / "report.html", "All there is")
+
+
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
     """Run the command in this process, in an empty folder; return exit code, output and errors."""

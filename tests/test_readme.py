@@ -132,6 +132,24 @@ def test_the_table_of_learning_is_the_committed_one():
         assert_close([float(value) for value in said], expected, atol=0.051, why="one digit after the point")
 
 
+def test_the_picture_of_the_report_and_its_numbers_come_from_one_page():
+    with Image.open(ROOT / "figures" / "report.png") as picture:
+        said = json.loads(picture.text["Description"])
+    assert json.loads((ROOT / "figures" / "report.json").read_text()) == said
+    assert "+changes" not in said["commit"]
+    section = BOOK[BOOK.index("## report") :].partition("\n## ")[0]
+    for command in (said["command"], *said["made by"]):
+        assert command in section
+    rows = re.findall(r"^\| (\d) " + 4 * r"\| (−[\d.]+) " + r"\|$", section, re.MULTILINE)
+    assert len(rows) == 3
+    for layer, *cells in rows:
+        names = (f"layer {layer}", f"layer {layer}: mean square")
+        expected = [value for name in names for value in said["rates"][name]]
+        told = [float(cell.replace("−", "-")) for cell in cells]
+        assert_close(told, expected, atol=5.1e-5, why="four digits after the point")
+    assert f"{max(said['right answers']):.1%}".replace("%", " %") in section
+
+
 def test_every_name_in_the_readmes_table_exists():
     for name in re.findall(r"`gf\.([\w.]+)", README):
         found = gf

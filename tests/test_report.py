@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import measured
@@ -19,19 +20,17 @@ import gradflow as gf
 from gradflow.analysis import curve_band, zero_summary
 from gradflow.analysis.steps import norm_band
 from gradflow.findings import layers
-from gradflow.report import cures, page, sections, stills, write_report
+from gradflow.report import charts, cures, page, sections, stills, write_report
 
 FINDINGS = "".join(path.read_text() for path in Path(layers.__file__).parent.glob("*.py"))
 PLOTLY_SCRIPT = page.plotly_script
 EVIL = '</script><script>alert("1")</script><img src=x onerror=alert(1)>'
 
 
-@pytest.fixture(autouse=True, scope="module")
-def short_script():
-    """Leave plotly's 5 MB out, which nothing here reads."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "plotly_script", lambda: "/* plotly */")
-        yield
+@pytest.fixture(autouse=True)
+def short_script(whole, monkeypatch):
+    """Leave plotly's 5 MB out of all pages but one."""
+    monkeypatch.setattr(page, "plotly_script", lambda: "/* plotly */")
 
 
 @pytest.fixture
@@ -42,10 +41,9 @@ def no_stills(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole(reportable, tmp_path_factory):
+def whole(report_page):
     """Return the page about all files."""
-    out = write_report(reportable, tmp_path_factory.mktemp("page") / "report.html", "All there is")
-    return reported.Page(out.read_text())
+    return reported.Page(report_page.read_text())
 
 
 def listed(values):
@@ -316,3 +314,15 @@ def test_nothing_heavy_is_imported_before_a_page_is_asked_for():
     code = "import sys, gradflow.report; print({'torch', 'plotly', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_chart_that_goes_without_its_bands_says_so():
+    x = np.arange(50_001.0)
+    few = charts.Curve("few", x[:10], x[:10], low=x[:10], high=x[:10])
+    many = [charts.Curve(str(k), x, x, (k, 4), low=x, high=x) for k in range(4)]
+    bare = charts.Chart("c", "Title", "Line and band.", "x", "y", "", b"", "", curves=(few,))
+    heavy = replace(bare, curves=(few, *many))
+    assert bare.said() == "Line and band."
+    assert heavy.said().startswith("Line and band. So many numbers")
+    assert "low" in bare.as_data()["curves"][0]
+    assert not any("low" in curve for curve in heavy.as_data()["curves"])

@@ -8,7 +8,6 @@ from selenium.webdriver.common.keys import Keys
 
 import gradflow as gf
 from gradflow.analysis import curve_band
-from gradflow.report import write_report
 from gradflow.report.charts import colours
 
 pytestmark = needs_chromium
@@ -29,19 +28,12 @@ return [x - at.width / 2, y - at.height / 2];
 """
 
 
-@pytest.fixture(scope="module")
-def report(reportable, tmp_path_factory):
-    """Return the page about products of two spans, a record and a training run."""
-    two, four, record, _, run = reportable
-    return write_report([two, four, record, run], tmp_path_factory.mktemp("page") / "report.html")
-
-
 @pytest.fixture
-def opened(chromium, report):
+def opened(chromium, report_page):
     """Open the page as asked, wait until it is drawn."""
 
     def opening(**options):
-        return page(report, driver=chromium, **options)
+        return page(report_page, driver=chromium, **options)
 
     return opening
 
@@ -51,12 +43,12 @@ def run(reportable):
     return gf.load(reportable[-1] / "gradients.nc")
 
 
-def test_it_opens_without_errors_and_asks_for_nothing(opened, report):
+def test_it_opens_without_errors_and_asks_for_nothing(opened, report_page):
     with opened() as driver:
         assert driver.execute_script(DRAWN)
         assert console_errors(driver) == []
-        assert {url for url in requests(driver) if not url.startswith("data:")} == {report.as_uri()}
-        found = reported.Page(report.read_text())
+        assert {url for url in requests(driver) if not url.startswith("data:")} == {report_page.as_uri()}
+        found = reported.Page(report_page.read_text())
         drawn = driver.execute_script(
             "return [...document.querySelectorAll('.js-plotly-plot')].map(e => e.id)"
         )

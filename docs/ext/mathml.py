@@ -1,13 +1,17 @@
 """Formulas as MathML, which browsers draw themselves: pages need no script and no network for them."""
 
+import re
+
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
-SPELT = {"{aligned}": "{split}", r"\operatorname{": r"\mathrm{"}
-"""What the converter does not know, in words that it does."""
+NAMED = re.compile(r"\\mathrm\{([A-Za-z]+)\}")
+WORD = re.compile(r"<m[io]>([A-Za-z]{2,})</m[io]>|<mo>([A-Za-z])</mo>")
+BAR = re.compile(r'<mo(?: stretchy="false")?>(&#x02016;|&#x0007C;)</mo>')
+SPACE = '<mspace width="0.167em" />'
 
 
 def mathml(latex: str, display: str) -> str:
@@ -16,9 +20,19 @@ def mathml(latex: str, display: str) -> str:
     >>> print(mathml("x^2", "inline"))
     <math ... display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math>
     """
-    for written, known in SPELT.items():
-        latex = latex.replace(written, known)
-    return convert(latex, display=display)
+    known = NAMED.sub(r"\\operatorname{\1}", latex).replace("{aligned}", "{split}")
+    drawn = convert(known, display=display)
+    # the bars of a norm are no operators: not to be stretched over all that follows, nor spaced
+    drawn = BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', drawn)
+    return WORD.sub(_upright, drawn)
+
+
+def _upright(match: re.Match[str]) -> str:
+    """Return a word as an upright name, a thin space before what it applies to."""
+    name = f'<mi mathvariant="normal">{match[1] or match[2]}</mi>'
+    brackets = match.string.startswith('<mo stretchy="false">&#x00028;', match.end())
+    # as one element: it may be what an index hangs on
+    return name if brackets else f"<mrow>{name}{SPACE}</mrow>"
 
 
 def _inline(self: HTML5Translator, node: nodes.math) -> None:

@@ -15,10 +15,11 @@ from docstrings import escaped, rewritten
 import gradflow
 
 GROUPS = {
-    "Network": ("surrogate", "neurons", "recurrence", "norms", "readout", "network", "links"),
+    "Network": ("network", "neurons", "recurrence", "surrogate", "norms", "readout", "links"),
     "Measurement": ("conventions", "recording", "storage", "transition", "jacobian"),
     "Analysis and theory": ("analysis", "predicting", "flossing"),
     "Tasks": ("tasks",),
+    "In notebooks": ("results", "bars"),
 }
 """The names of `gradflow` itself, by the module they come from."""
 EXTENDING = {
@@ -36,11 +37,7 @@ FREE = ("gradflow.seeds",)
 
 
 def packages() -> list[str]:
-    """Return `gradflow` and all packages in it that say which names are public.
-
-    >>> {"gradflow", "gradflow.theory", "gradflow.plots"} <= set(packages())
-    True
-    """
+    """Return `gradflow` and all packages in it that say which names are public."""
     inside = [f"gradflow.{m.name}" for m in pkgutil.iter_modules(gradflow.__path__) if m.ispkg]
     public = [name for name in inside if name != COMMAND and hasattr(import_module(name), "__all__")]
     return ["gradflow", *public]
@@ -86,8 +83,8 @@ def _sections(package: str, names: list[str]) -> dict[str, list[str]]:
     homes = {name: home.rpartition(".")[2] for name, home in gradflow._WHERE.items()}
     found = {title: [n for h in wanted for n in names if homes[n] == h] for title, wanted in GROUPS.items()}
     found["Packages"] = [name for name in names if homes[name] == "gradflow"]
-    assert sum(map(len, found.values())) == len(names), "a public name of gradflow is in no group"
-    return found
+    others = [name for name in names if name not in set().union(*found.values())]
+    return found | ({"Others": others} if others else {})
 
 
 def _page(package: str, sections: dict[str, list[str]], described: dict[int, str]) -> str:
@@ -133,7 +130,7 @@ def _entry(package: str, name: str, value: object) -> str:
     if callable(value):
         return f".. autofunction:: {full}\n"
     said = "\n".join("   " + line for line in rewritten(_constant_doc(package, name).split("\n")))
-    return f".. py:data:: {full}\n\n{said}\n"
+    return f".. py:data:: {name}\n   :module: {package}\n\n{said}\n"
 
 
 def _constant_doc(package: str, name: str) -> str:
@@ -154,7 +151,7 @@ def _constant_doc(package: str, name: str) -> str:
 def _first(doc: str | None) -> str:
     """Return the first sentence of a docstring, as reStructuredText."""
     paragraph = " ".join((doc or "").strip().split("\n\n")[0].split())
-    sentence = re.split(r"(?<=[\w)\]`])\.(?:\s|$)|:$", paragraph)[0].rstrip(":")
+    sentence = re.split(r"(?<!et al)(?<=[\w)\]`])\.(?:\s|$)|:$", paragraph)[0].rstrip(":")
     return escaped(f"{sentence}.") if sentence else ""
 
 

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import reference
+from alternatives import described
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
@@ -59,6 +61,8 @@ def moved(text: str, home: Path, page: str) -> str:
             return up + PAGES[inside]
         if re.fullmatch(r"benchmarks/\w+\.md", inside):
             return f"{up}generated/{inside}"
+        if re.fullmatch(r"notebooks/[\w-]+\.(ipynb|md)", inside):  # the list, for one that is not there yet
+            return f"{up}generated/course/{path.name}" if path.exists() else f"{up}course.md"
         return f"{up}../{inside}"
 
     return LINK.sub(target, text)
@@ -104,7 +108,8 @@ def course() -> Iterator[tuple[str, str]]:
     folder = ROOT / "notebooks"
     names = sorted(path.stem for path in folder.glob("[0-9]*.ipynb"))
     for name in names:
-        yield f"course/{name}.ipynb", (folder / f"{name}.ipynb").read_text()
+        page = f"course/{name}.ipynb"
+        yield page, described((folder / f"{name}.ipynb").read_text(), partial(moved, home=folder, page=page))
     sheet = folder / "crib-sheet.md"
     if sheet.exists():
         yield "course/crib-sheet.md", moved(sheet.read_text(), folder, "course/crib-sheet.md")

@@ -156,7 +156,9 @@ def light(picture: str) -> str:
 
     full = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     buffer = io.BytesIO()
-    full.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    # the default averages colours of few pixels away, such as a typed prediction's
+    few = full.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(buffer, "png", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -3,8 +3,7 @@
 Axes: x, or epoch x; of maps y x, or epoch y x. What is drawn is `shown` of the numbers; a hover says both.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -71,7 +70,6 @@ class Chart:
         shown: how numbers are drawn: same, powers (of nats), log10, percent or root.
         floor: of a number format, drawn where curves fall below it.
         marker: say by a vertical line which epoch is chosen.
-        whole: let x have whole numbers alone on its axis.
         picture: the still one, as PNG; `alt`: in words.
     """
 
@@ -88,12 +86,22 @@ class Chart:
     shown: str = "same"
     floor: float | None = None
     marker: bool = False
-    whole: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the chart goes without its bands."""
+        banded = any(curve.low is not None for curve in self.curves)
+        return banded and sum(np.size(curve.values) for curve in self.curves) > BAND_LIMIT
+
+    def said(self) -> str:
+        """Return the caption, and what the chart leaves out."""
+        left_out = (
+            " So many numbers are in this chart that its bands are left out here." if self.heavy else ""
+        )
+        return self.caption + left_out
 
     def as_data(self) -> dict[str, Any]:
         """Return the chart as JSON has it; what is not finite is null, a gap."""
-        heavy = sum(np.size(curve.values) for curve in self.curves) > BAND_LIMIT
         return {
             "key": self.key,
             "x": self.x,
@@ -102,8 +110,7 @@ class Chart:
             "shown": self.shown,
             "floor": self.floor,
             "marker": self.marker,
-            "whole": self.whole,
-            "curves": [_curve(curve, bands=not heavy) for curve in self.curves],
+            "curves": [_curve(curve, bands=not self.heavy) for curve in self.curves],
             "heat": None if self.heat is None else _heat(self.heat),
         }
 
@@ -157,12 +164,9 @@ def _curve(curve: Curve, *, bands: bool) -> dict[str, Any]:
 
 
 def _heat(heat: Heat) -> dict[str, Any]:
-    rows: Sequence[Any] = [
-        value if isinstance(value, str) else f"{value:g}" for value in np.asarray(heat.y).tolist()
-    ]
     return {
         "x": numbers(heat.x),
-        "y": rows if isinstance(np.asarray(heat.y).tolist()[0], str) else numbers(heat.y),
+        "y": numbers(heat.y),
         "values": numbers(heat.values),
         "bar": heat.bar,
         "epochs": None if heat.epochs is None else numbers(heat.epochs),

@@ -196,7 +196,7 @@ def _chart(chart: Chart) -> Markup:
         source = f"data:image/png;base64,{base64.b64encode(chart.picture).decode()}"
         still = Markup(f'<img src="{source}" alt="{escaped(chart.alt)}">')
         parts.append(Markup(f"<noscript>{still}</noscript>"))
-    parts.append(tag("figcaption", chart.caption))
+    parts.append(tag("figcaption", chart.said()))
     parts.append(tag("div", "", cls="tools scripted", id=f"{chart.key}-tools"))
     return tag("figure", joined(parts))
 

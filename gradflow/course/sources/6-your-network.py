@@ -36,7 +36,7 @@ torch.set_num_threads(1)  # layers this small are fastest on one thread
 # `torch_transition` takes a module apart and returns $J[t] = \partial h[t+1]/\partial h[t]$ of every step. From there on it
 # is notebook 2: products, curves, a rate.
 #
-# **Predict.** A fresh tanh RNN of PyTorch loses 0.5 nats per step. And a fresh LSTM, the network that was invented against
+# **Predict.** A fresh tanh RNN of PyTorch loses about half a nat per step. And a fresh LSTM, the network that was invented against
 # vanishing gradients?
 
 # %% tags=["prediction"]
@@ -158,7 +158,7 @@ def transition(step, inputs, size):
 
 # %% [markdown]
 # **Predict.** The threshold sinks back by only 5 % a step: a slow variable. What is the rate of the adaptive layer?
-# (The plain one loses about 0.5 nats per step.)
+# (The plain one loses more than half a nat per step.)
 
 # %% tags=["prediction"]
 slow = course.predict(-0.25, what="the rate with an adaptive threshold", unit="nats per step")
@@ -442,7 +442,7 @@ course.explore_choice()
 # The surrogate changes no spike, only the gradient. A silent layer sits far below its threshold: a **wider** window reaches
 # it.
 #
-# **Predict.** Rates of layer 2 with a triangle of width ½, 1 and 2. (It was near $\log\alpha = -0.69$ or above.)
+# **Predict.** Rates of layer 2 with a triangle of width ½, 1 and 2. (That of width 1 is in the chart.)
 
 # %% tags=["prediction"]
 widths = course.predict([-0.7, -0.65, -0.3], what="rates of layer 2, width ½, 1, 2", unit="nats per step")
