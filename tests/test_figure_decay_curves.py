@@ -526,7 +526,9 @@ def test_progress_counts_every_cell():
 def test_the_registry_knows_the_figure_and_names_it_when_asked_for_another():
     assert names()[:3] == ["schematic", "decay-curves", "decay-rate"]
     assert find("decay-curves") is FIGURE
-    with pytest.raises(ValueError, match="figure 'decay': expected one of schematic, decay-curves, decay-rate"):
+    with pytest.raises(
+        ValueError, match="figure 'decay': expected one of schematic, decay-curves, decay-rate"
+    ):
         find("decay")
 
 

@@ -35,7 +35,7 @@ def draw(data: xr.Dataset) -> Picture:
             if place:
                 ax.set_ylabel("")
                 ax.tick_params(labelleft=False)
-            else:  # where a vanilla curve and a skip's leave room
+            if span == spans[-1]:  # where a vanilla curve and a skip's leave room
                 handles = list(artists.neuron.values())
                 ax.legend(handles=handles, loc="upper right" if span == 1 else "lower left")
         left, right = picture.add_subplot(below[0, 0]), picture.add_subplot(below[0, 1])
