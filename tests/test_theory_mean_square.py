@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gradflow.theory import log_root, mean_square, mean_square_curve
+from gradflow.theory import bound, log_root, mean_square, mean_square_curve
 
 
 def dataset(spans, p, *, lags=30, neurons=16, **changes):
@@ -95,3 +95,14 @@ def test_further_dimensions_are_kept():
 def test_what_is_missing_is_named(name):
     with pytest.raises(ValueError, match=f"'{name}'"):
         mean_square(dataset([1], [1.0]).drop_vars(name))
+
+
+def test_a_single_curve_has_no_layer_to_lose():
+    one = {"neurons": 4.0, "a_square": 0.25, "phi_square": 0.5, "gate_square": 1.0, "V_frobenius": 2.0}
+    largest = {"a_max": 0.5, "phi_max": 0.7, "gate_max": 1.0, "V_spectral": 1.0}
+    prod = xr.Dataset(
+        {**one, **largest, "leak": 0.5, "p": ("span", [1.0])}, {"span": [1], "lag": np.arange(9)}
+    )
+    # the closed forms of span 1
+    assert mean_square(prod).rate.item() == pytest.approx(0.5 * math.log(0.25 + 0.5), rel=1e-12)
+    assert bound(prod).rate.item() == pytest.approx(math.log(0.5 + 0.7), rel=1e-12)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -36,7 +36,7 @@ def potential(ax: Axes, u: Trace, s: Trace, *, threshold: float | int = 1.0, lab
 
 
 def log_lines(
-    ax: Axes, x: Float[np.ndarray, " x"], curves: Mapping[str, Float[np.ndarray, " x"]], words: str
+    ax: Axes, x: Real[np.ndarray, " x"], curves: Mapping[str, Float[np.ndarray, " x"]], words: str
 ) -> dict[str, Line2D]:
     """Draw log₁₀ |y| of each curve against x, told apart by dashes; exact zeros are gaps. `words` name y.
 

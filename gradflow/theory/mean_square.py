@@ -81,4 +81,4 @@ def _curve_and_rate(
     a_square: Numbers, gain_square: Numbers, weights: Array, *, spans: Spans, lags: Lags
 ) -> tuple[Array, Array]:
     curve = mean_square_curve(a_square, gain_square, spans, weights, int(lags[-1]) + 1)[..., lags]
-    return curve, 0.5 * log_root(a_square, gain_square, spans, weights**2)
+    return curve, np.asarray(0.5 * log_root(a_square, gain_square, spans, weights**2))

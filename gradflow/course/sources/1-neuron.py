@@ -261,9 +261,9 @@ faces = course.predict([0.0, -0.5, 0.5], what="a at the threshold: soft, hard, d
 above = torch.linspace(-1.5, 1.5, 601, dtype=torch.float64)
 kinds = {
     "soft, attached": gf.LIF(),
-    "hard, attached": gf.LIF(reset="hard"),
+    "hard, attached": gf.LIF(reset=gf.Reset.HARD),
     "soft, detached": gf.LIF(detach_reset=True),
-    "hard, detached": gf.LIF(reset="hard", detach_reset=True),
+    "hard, detached": gf.LIF(reset=gf.Reset.HARD, detach_reset=True),
 }
 
 
