@@ -87,8 +87,8 @@ gradflow {" ".join(WHOLE)}
 (load of the machine at the end {os.getloadavg()[1]:.1f}, this command's own included; Python \
 {platform.python_version()}, commit {source_commit()[:12]}).
 
-Each figure alone, in this order, on one thread. Those of learning share what the first of them trains; the first
-of each kind compiles the kernels. Seconds, and MiB of the largest process:
+Each figure alone, in this order, on one thread. Those of learning share what the first of them trains; the
+first of each kind compiles the kernels. Seconds, and MiB of the largest process:
 
 | figure | processor | clock | memory | claims that hold |
 |---|---|---|---|---|
