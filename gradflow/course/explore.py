@@ -17,6 +17,7 @@ from gradflow.plots.style import style
 Draw = Callable[..., None]
 WIDE = (7.2, 3.2)
 """Inches of a live picture: two panels beside each other."""
+MARGINS = {"left": 0.09, "right": 0.985, "bottom": 0.17, "top": 0.89, "wspace": 0.27}
 HIGH = 2.9
 """Inches a row of the static picture is high."""
 
@@ -75,7 +76,9 @@ class Panel:
     def figure(self, **given: float | int) -> Figure:
         """Draw the picture at these numbers."""
         with style("notebook"):
-            picture = Figure(figsize=WIDE, dpi=DPI, layout="constrained")
+            # margins that fit all panels: to work them out anew would take a third of a move
+            picture = Figure(figsize=WIDE, dpi=DPI, layout="none")
+            picture.subplots_adjust(**MARGINS)
             self.draw(picture.subplots(1, self.columns, squeeze=False)[0], **self.numbers(given))
         return picture
 
