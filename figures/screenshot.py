@@ -47,13 +47,14 @@ def main(report, out):
     both = Image.new("RGB", (DESK + GAP + PHONE, HEIGHT), "white")
     both.paste(shots[0], (0, 0))
     both.paste(shots[1], (DESK + GAP, 0))
-    told = json.dumps(numbers(report), indent=2, ensure_ascii=False)
+    told = {"title": "A report in a browser", **numbers(report)}
     info = PngInfo()
-    info.add_text("Title", "A report in a browser")
-    info.add_itxt("Description", told)
+    info.add_text("Title", told["title"])
+    info.add_itxt("Description", json.dumps(told, indent=2, ensure_ascii=False))
     # 255 colours are enough for a page, and a quarter of the bytes
     both.quantize(255, dither=Image.Dither.NONE).save(out, pnginfo=info, optimize=True)
-    out.with_suffix(".json").write_text(told + "\n", encoding="utf-8")
+    beside = json.dumps(told, indent=2, ensure_ascii=False)
+    out.with_suffix(".json").write_text(beside + "\n", encoding="utf-8")
 
 
 def numbers(report):

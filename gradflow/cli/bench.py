@@ -43,9 +43,9 @@ def bench(
         raise typer.BadParameter("--quick and --short are grids of their own; give one of them alone")
     import torch
 
+    from gradflow.bars import progress_bar
     from gradflow.bench.grid import SHORT
     from gradflow.bench.run import run_sections
-    from gradflow.bars import progress_bar
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -77,7 +77,8 @@ class Panel:
         """Draw the picture at these numbers."""
         with style("notebook"):
             # margins that fit all panels: to work them out anew would take a third of a move
-            picture = Figure(figsize=WIDE, dpi=DPI, layout="none")
+            picture = Figure(figsize=WIDE, dpi=DPI)
+            picture.set_layout_engine("none")
             picture.subplots_adjust(**MARGINS)
             self.draw(picture.subplots(1, self.columns, squeeze=False)[0], **self.numbers(given))
         return picture
