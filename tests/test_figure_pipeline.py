@@ -26,7 +26,7 @@ from gradflow.figures.make import FORMATS, draw_from, make
 from gradflow.figures.provenance import read
 from gradflow.figures.registry import Claim, Config, FigureSpec
 from gradflow.plots import style
-from gradflow.plots.look import Look, dress
+from gradflow.plots.look import LEAST, OVERHANG, Look, dress, fit_texts
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "gradflow figures tiny"
@@ -466,6 +466,48 @@ def test_looks_change_sizes_and_nothing_else(tmp_path, look, inches, letters, pi
     made = draw_from(TINY, tmp_path / "tiny.nc", tmp_path, formats=("png",), look=look)
     with Image.open(made.files[2]) as picture:
         assert picture.width == pixels
+
+
+def test_a_width_without_room_for_labels_is_drawn_and_said(cli, book, tmp_path):
+    book(tiny={"narrowest": 3.4})
+    code, _, err = cli("figures", "tiny", "--width", "3in", "--format", "png")
+    assert code == 0
+    assert err == "tiny: at 3 in its labels crowd; give it 3.4 in or more, or look at it first\n"
+    assert (tmp_path / "gradflow-figures" / "tiny.png").exists()
+    assert cli("figures", "tiny", "--width", "4in", "--format", "png")[2] == ""
+
+
+def test_labels_longer_than_their_panel_are_made_to_fit():
+    picture = Figure(figsize=(4, 3))
+    left, right = picture.subplots(1, 2)
+    left.set(title="too long for its panel", xlabel="short")
+    right.set(ylabel="very much longer than its panel is high, " * 3)
+    before = [text.get_fontsize() for text in (left.title, left.xaxis.label, right.yaxis.label)]
+    assert left.title.get_window_extent().width > OVERHANG * left.get_window_extent().width
+    fit_texts(picture)
+    after = [text.get_fontsize() for text in (left.title, left.xaxis.label, right.yaxis.label)]
+    assert left.title.get_window_extent().width <= 1.02 * OVERHANG * left.get_window_extent().width  # hinting
+    assert after[0] < before[0]
+    assert after[1:] == [before[1], LEAST * before[2]]
+
+
+def test_hostile_files_and_folders_end_in_one_line(cli, book, tmp_path):
+    whole = tiny(tmp_path).files[0].read_bytes()
+    (tmp_path / "cut.nc").write_bytes(whole[: len(whole) // 2])
+    gf.save(xr.Dataset({"x": ("time", [1.0])}, attrs={"kind": "record"}), tmp_path / "record.nc")
+    kept = (tmp_path / "kept.png").write_bytes(b"mine") and tmp_path / "kept.png"
+    for arguments, said in (
+        (("--redraw", "cut.nc"), "cut.nc: not a readable netCDF file"),
+        (("--redraw", "record.nc"), "record.nc: holds record, expected figure tiny"),
+        (("--out", kept), "kept.png"),  # a file where a folder is needed
+        (("--out", "/proc/figures"), "/proc/figures"),  # where nobody may write, root neither
+    ):
+        code, _, err = cli("figures", "tiny", *arguments)
+        assert code == 1
+        assert said in err
+        assert err.count("\n") == 1
+    assert kept.read_bytes() == b"mine"
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_unknown_looks_are_refused(cli, book):

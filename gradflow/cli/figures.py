@@ -86,6 +86,7 @@ def figures(
     from gradflow.plots.look import Look
 
     look = Look(style, width)
+    _warn_of_narrow(wanted, width)
     if redraw is not None:
         outcomes = {wanted[0]: _redrawn(wanted[0], redraw, out, formats, look)}
         if not as_json:
@@ -127,6 +128,17 @@ def _explain(file: Path, as_json: bool, *, alone: bool) -> None:
 
     told = read(file)
     typer.echo(json.dumps(told, indent=2, ensure_ascii=False) if as_json else explain(told, file))
+
+
+def _warn_of_narrow(wanted: list[str], width: float | None) -> None:
+    """Say which figures have no room for their labels at a width."""
+    from gradflow.figures.registry import find
+
+    for name in wanted if width is not None else ():
+        room = find(name).narrowest
+        if width is not None and width < room:
+            cure = f"give it {room:g} in or more, or look at it first"
+            typer.echo(f"{name}: at {width:.3g} in its labels crowd; {cure}", err=True)
 
 
 def _redrawn(name: str, file: Path, out: Path, formats: tuple[str, ...], look: "Look") -> "Outcome":

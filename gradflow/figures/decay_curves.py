@@ -159,4 +159,5 @@ FIGURE = FigureSpec(
     claims=claims,
     table=table,
     summary=summary,
+    narrowest=4.5,
 )

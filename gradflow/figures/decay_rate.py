@@ -213,4 +213,5 @@ FIGURE = FigureSpec(
     claims=claims,
     table=table,
     summary=summary,
+    narrowest=6.0,
 )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Picture
 from gradflow.figures.computed import computed
 from gradflow.figures.provenance import carried, told
 from gradflow.figures.registry import Claim, Config, FigureSpec, Progress, silent
-from gradflow.plots.look import PAPER, Look, dress
+from gradflow.plots.look import PAPER, Look, dress, fit_texts
 from gradflow.plots.style import style
 from gradflow.plots.writing import FORMATS, write_picture, write_text, write_whole
 from gradflow.storage import load, save
@@ -104,6 +104,9 @@ def _settle(picture: Picture, look: Look) -> None:
     with style(look.style):
         picture.set_dpi(rcParams["savefig.dpi"])  # widths of letters depend on it
         picture.draw_without_rendering()
+        if look != PAPER:
+            fit_texts(picture)
+            picture.draw_without_rendering()
     picture.set_layout_engine("none")
     for ax in picture.axes:
         left, bottom, width, height = ax.get_position().bounds

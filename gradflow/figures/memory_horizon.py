@@ -185,4 +185,5 @@ FIGURE = FigureSpec(
     table=table,
     summary=summary,
     keeps=True,
+    narrowest=6.0,
 )

@@ -204,4 +204,5 @@ FIGURE = FigureSpec(
     claims=claims,
     table=table,
     summary=summary,
+    narrowest=4.5,
 )

@@ -42,6 +42,7 @@ class FigureSpec:
         claims: dataset → claims.
         table: dataset → tidy rows for the CSV. summary: dataset → the few numbers worth printing.
         keeps: whether `compute` takes a third argument, the folder in which it keeps what it may go on from.
+        narrowest: width in inches below which its labels crowd; drawn all the same, with a warning.
     """
 
     name: str
@@ -56,6 +57,7 @@ class FigureSpec:
     table: Callable[[xr.Dataset], pd.DataFrame]
     summary: Callable[[xr.Dataset], pd.DataFrame]
     keeps: bool = False
+    narrowest: float = 3.4  # a single column of the journals that have names
 
 
 def find(name: str) -> FigureSpec:

@@ -139,6 +139,7 @@ def kernel_over_epochs(data: xr.Dataset, *, ax: Axes | None = None) -> KernelArt
     here.grid(False)
     here.set_ylim(0.5, float(np.max(data.tap)) + 0.5)
     here.xaxis.set_major_locator(MaxNLocator(integer=True))
+    here.yaxis.set_major_locator(MaxNLocator(integer=True))
     here.set_xlabel(EPOCHS)
     here.set_ylabel("span d  (steps)")
     return KernelArtists(here, {"√p": mesh}, lines)

@@ -20,6 +20,9 @@ from gradflow.plots.style import style
 SMALLEST = 0.72
 """Letters and lines of a narrow picture shrink to this share at most: 6.5 points of 9."""
 
+OVERHANG, LEAST = 1.04, 0.7
+"""How much longer than its panel a title or label may be, and the share of its size that it keeps."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -90,6 +93,21 @@ def _narrow(picture: Figure) -> None:
         if title.get_text() == picture.get_suptitle():
             share = title.get_window_extent().width / picture.bbox.width
             title.set_fontsize(float(title.get_fontsize()) / max(1.0, share / 0.97))
+
+
+def fit_texts(picture: Figure) -> None:
+    """Make titles and labels of panels that are longer than their panel as long as it, once it is laid out.
+
+    Down to `LEAST` of their size: what is longer still has to be said in fewer words, or on a wider picture.
+    """
+    for ax in picture.axes:
+        panel = ax.get_window_extent()
+        labels = ((ax.title, False), (ax.xaxis.label, False), (ax.yaxis.label, True))
+        for text, upright in labels:
+            extent = text.get_window_extent()
+            share = extent.height / panel.height if upright else extent.width / panel.width
+            if text.get_text() and share > OVERHANG:
+                text.set_fontsize(float(text.get_fontsize()) * max(LEAST, OVERHANG / share))
 
 
 def _scaled(axis: Axis, factor: float) -> list[Text]:
