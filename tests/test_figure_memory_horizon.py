@@ -109,7 +109,7 @@ def test_another_process_trains_the_same_network(data, tmp_path):
 def test_what_was_trained_is_not_trained_again(made, data, monkeypatch):
     monkeypatch.setattr("gradflow.train.loop.Session", None)
     again = compute(SMALL, folder=made.files[0].parent / "memory-horizon-runs")
-    xr.testing.assert_equal(again, data)
+    xr.testing.assert_equal(gf.Results.of(again), data)
 
 
 def test_a_run_is_kept_under_another_name_where_anything_else_was_asked_for(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from gradflow.course.setting import DPI
@@ -75,10 +76,9 @@ class Panel:
 
     def figure(self, **given: float | int) -> Figure:
         """Draw the picture at these numbers."""
-        with style("notebook"):
-            # margins that fit all panels: to work them out anew would take a third of a move
+        # margins that fit all panels: to work them out anew would take a third of a move
+        with style("notebook"), rc_context({"figure.constrained_layout.use": False}):
             picture = Figure(figsize=WIDE, dpi=DPI)
-            picture.set_layout_engine("none")
             picture.subplots_adjust(**MARGINS)
             self.draw(picture.subplots(1, self.columns, squeeze=False)[0], **self.numbers(given))
         return picture
