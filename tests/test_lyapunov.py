@@ -44,15 +44,16 @@ SKEWED = (lambda X: X @ np.diag([0.9, 0.5, -0.7, 0.2]) @ np.linalg.inv(X))(RNG.n
 
 
 @quickly
-@pytest.mark.parametrize("V", [ORTHOGONAL, SKEWED], ids=["orthogonal", "diagonalisable"])
 @pytest.mark.parametrize(
-    ("spans", "weights", "a", "b"),
+    ("V", "spans", "weights", "a", "b"),
     [
-        ((1,), (1.0,), 0.4, 0.7),
-        ((3,), (1.0,), 0.4, 0.7),
-        ((5,), (1.0,), 0.9, 0.3),
-        ((1, 4), (0.3, 0.7), 0.3, 1.2),
+        (ORTHOGONAL, (1,), (1.0,), 0.4, 0.7),
+        (SKEWED, (1,), (1.0,), 0.4, 0.7),
+        (SKEWED, (3,), (1.0,), 0.4, 0.7),
+        (ORTHOGONAL, (5,), (1.0,), 0.9, 0.3),
+        (SKEWED, (1, 4), (0.3, 0.7), 0.3, 1.2),
     ],
+    ids=["vanilla, orthogonal", "vanilla, skewed", "skip", "neuron path", "adaptive"],
 )
 def test_constant_networks_have_the_exponents_of_their_roots(V, spans, weights, a, b):
     gate = 0.5

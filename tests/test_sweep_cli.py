@@ -2,6 +2,7 @@
 
 import json
 import os
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ TINY += ["--set", "logging.tensorboard=false", "--epochs", "1"]
 def test_two_runs_at_a_time_are_swept_and_averaged_over_seeds(cli, tmp_path):
     """The only test whose runs have processes of their own."""
     code, out, err = cli("sweep", *TINY, "--spans", "1", "--seeds", "0,1", "--jobs", 2, "--out", "out")
+    # a process that is a child itself would wait for workers that wait for more, minutes long
+    assert [child.name for child in active_children() if "Loky" in child.name] == []
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "sweep: mean ± standard deviation over seeds"

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -77,12 +77,28 @@ def _outcomes(
         waiting = "n_jobs"
         if client is not None:
             backend, waiting = {"backend": _cluster(client)}, "all"
-        with joblib.parallel_config(**backend):
+        with joblib.parallel_config(**backend), nullcontext() if client is not None else _dismissed():
             every = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=waiting)
             yield from every(
                 joblib.delayed(run_cell)(name, config, folder / name, threads or 1)
                 for name, config in list(runs.items())
             )
+
+
+@contextmanager
+def _dismissed() -> Iterator[None]:
+    """Send joblib's workers home at the end.
+
+    They would wait for more to do for five minutes, and a process that is itself a child waits for them.
+    """
+    from joblib.externals.loky import get_reusable_executor
+
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        get_reusable_executor().shutdown(wait=True, kill_workers=not done)
 
 
 def share_of_machine(runs: Runs, jobs: int | None, threads: int | None) -> tuple[int, int]:
