@@ -1,5 +1,6 @@
 """One deterministic hypothesis profile, one torch thread, a switch for the shape checks, and the command."""
 
+import gc
 import sys
 
 import jaxtyping
@@ -21,6 +22,12 @@ settings.load_profile("gradflow")
 # the matrices here are tiny: a second thread only waits for the first
 torch.set_num_threads(1)
 threadpoolctl.threadpool_limits(1, user_api="blas")
+
+
+def pytest_collection_finish():
+    """Leave what was collected out of the garbage collector's rounds: each would go through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
