@@ -40,7 +40,7 @@ def moves() -> list[str]:
     names = [name for name in course.__all__ if name.startswith("explore_")]
     for name in names:
         panel = getattr(course, name)()
-        explore.png(panel.figure())  # the first reads data and compiles
+        panel.live()  # the first picture reads data and compiles
         taken, busy = [], []
         for slider in panel.sliders:
             step = max(len(slider.values) // MOVES, 1)

@@ -4,6 +4,7 @@ A panel is a function from numbers to a picture. In a live notebook ipywidgets m
 a page or a kernel without widgets shows the picture at a few settings side by side.
 """
 
+import gc
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -103,6 +104,9 @@ class Panel:
         """
         import ipywidgets
 
+        # or the collector goes through torch and all else that is loaded at every twentieth move, .4 s long
+        gc.collect()
+        gc.freeze()
         controls = {slider.name: _control(slider) for slider in self.sliders}
         image = ipywidgets.Image(value=png(self.figure()), format="png")
         image.add_class("gradflow-panel")
