@@ -30,6 +30,7 @@ nb_execution_excludepatterns = ["generated/course/*"]
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # with formulas, as a notebook shows them
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # sliders need a kernel; pages show the picture beside them
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

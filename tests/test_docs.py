@@ -130,6 +130,12 @@ def test_every_picture_has_a_text_alternative(marks):
         assert ".png" not in alternative, (path, one)
 
 
+def test_no_formula_is_left_as_it_was_typed(site):
+    for page_file in site.rglob("*.html"):
+        text = re.sub(r"<(pre|script|code).*?</\1>", "", page_file.read_text(), flags=re.DOTALL)
+        assert not re.search(r"\$\\?\w[^$<>]*\^[^$<>]*\$", text), page_file.name
+
+
 def test_links_lead_somewhere_and_nothing_is_loaded_from_elsewhere(site, marks):
     assert all(re.match(r"(?!\w+:|//)", source) for one in marks.values() for source in one.loaded)
     for path, one in marks.items():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-COLOURS = 64
+COLOURS = 256  # fewer would draw steps into maps
 TIMEOUT = 600
 """Seconds for one cell: five times what a whole notebook may take, for a machine that is busy otherwise."""
 
@@ -151,7 +151,7 @@ def _clean(cell: Any) -> None:
 
 
 def light(picture: str) -> str:
-    """Return a PNG (base64) in 64 colours: a third of the size, for lines and letters on white."""
+    """Return a PNG (base64) in 256 colours: half of the size, or less."""
     from PIL import Image
 
     full = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
