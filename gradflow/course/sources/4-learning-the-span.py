@@ -568,8 +568,8 @@ for place, (name, curve) in enumerate(seen.items()):
     finite = np.where(np.isfinite(curve), curve, np.nan)
     ax.plot(finite, "os"[place] + "-", color=gf.plots.ordered_colours(2)[place], label=name)
 before, after = (curve[0] for curve in seen.values())
-if np.isfinite(before) and raised.values is not None:
-    ax.plot([0], [before + raised.values[0]], "X", color="#c2410c", markersize=10, label="your prediction")
+if np.isfinite(before):
+    raised.draw(ax, at=0, scale=lambda guess: before + guess)
 ax.set(
     xlabel="input step $t$",
     ylabel=r"$\log_{10}\,\|\partial\,$logits$/\partial x[t]\|$",

@@ -333,10 +333,7 @@ drawn = xr.Dataset(
 fig, ax = plt.subplots()
 gf.plots.rates_over_epochs(drawn, ax=ax, label="λ = {value}")
 before = float(drawn.rate.sel(span=7).isel(epoch=0))
-if change.values is not None:
-    ax.plot(
-        [EPOCHS], [before * change.values[0]], "X", color="#c2410c", markersize=10, label="your prediction"
-    )
+change.draw(ax, at=EPOCHS, scale=lambda guess: before * guess)
 ax.axhline(0, color="0.4", linewidth=0.8)
 ax.set_title("Thick: measured. Thin: the mean square, from the same network's moments")
 ax.legend(loc="center left")

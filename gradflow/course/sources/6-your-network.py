@@ -66,9 +66,7 @@ fig, ax = plt.subplots()
 artists = gf.plots.decay_curves(together(products), ax=ax, label="{value}")
 rates = {name: gf.fit_decay(each).rate.item() for name, each in products.items()}
 start = float(gf.curve_band(products["LSTM"]).centre[0, 0]) / np.log(10)
-if lstm.values is not None:
-    ax.plot([0, LAGS], [start, start + lstm.values[0] * LAGS / np.log(10)], color="#c2410c", linestyle=(0, (5, 2)),
-            label="your prediction")  # fmt: skip
+lstm.draw_slope(ax, (0, start), LAGS, scale=1 / np.log(10))
 ax.set(title="Fresh networks of PyTorch", ylabel=STATE_NORM)
 ax.legend()
 course.say(lstm.against(rates["LSTM"]))
@@ -181,9 +179,7 @@ fig, ax = plt.subplots()
 artists = gf.plots.decay_curves(together({**own, "LIF, gradflow": checked}), ax=ax, label="{value}")
 own_rates = {name: gf.fit_decay(each).rate.item() for name, each in {**own, "gradflow": checked}.items()}
 start = float(gf.curve_band(own["adaptive threshold"]).centre[0, 0]) / np.log(10)
-if slow.values is not None:
-    ax.plot([0, LAGS], [start, start + slow.values[0] * LAGS / np.log(10)], color="#c2410c", linestyle=(0, (5, 2)),
-            label="your prediction")  # fmt: skip
+slow.draw_slope(ax, (0, start), LAGS, scale=1 / np.log(10))
 ax.set(title="Cells that gradflow does not know", ylabel=STATE_NORM)
 ax.legend()
 course.say(slow.against(own_rates["adaptive threshold"]))
