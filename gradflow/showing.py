@@ -154,8 +154,7 @@ def _mean(name: str, heading: str) -> tuple[tuple[str, ...], Column]:
 
 def _norm(name: str, along: str, position: int, heading: str) -> tuple[tuple[str, ...], Column]:
     def cell(layer: xr.Dataset) -> str:
-        values = layer[name]
-        log = values if name in LOGARITHMS else _log(values)
+        log = _log(layer, name)
         at = log.isel({along: min(position, log.sizes[along] - 1)}) if along in log.dims else log
         return power_of_ten(_middle(at))
 
@@ -164,8 +163,7 @@ def _norm(name: str, along: str, position: int, heading: str) -> tuple[tuple[str
 
 def _curve(name: str, along: str, heading: str) -> tuple[tuple[str, ...], Column]:
     def cell(layer: xr.Dataset) -> str:
-        values = layer[name]
-        log = values if name in LOGARITHMS else _log(values)
+        log = _log(layer, name)
         if along not in log.dims:
             return ""
         middle = [_middle(log.isel({along: i})) for i in range(log.sizes[along])]
@@ -174,11 +172,12 @@ def _curve(name: str, along: str, heading: str) -> tuple[tuple[str, ...], Column
     return (name,), Column(heading, cell)
 
 
-def _log(values: xr.DataArray) -> xr.DataArray:
-    """Return logarithms, −∞ for 0, without a warning."""
-    plain = values.astype(np.float64)
+def _log(layer: xr.Dataset, name: str) -> xr.DataArray:
+    """Return a variable's logarithms, −∞ for 0, without a warning; what is kept as logarithms as it is."""
+    if name in LOGARITHMS:
+        return layer[name]
     with np.errstate(divide="ignore"):
-        logs: xr.DataArray = xr.apply_ufunc(np.log, plain)
+        logs: xr.DataArray = xr.apply_ufunc(np.log, layer[name].astype(np.float64))
     return logs
 
 
@@ -193,7 +192,7 @@ SUMMARIES: Sequence[tuple[tuple[str, ...], str, Sequence[tuple[tuple[str, ...], 
         "Record of the loss gradient",
         (
             _norm("grad_u", "time", 0, "‖∂L/∂u‖ at the first step"),
-            _norm("grad_u", "time", 1 << 60, "at the last step"),
+            _norm("grad_u", "time", -1, "at the last step"),
             _curve("grad_u", "time", "log ‖∂L/∂u‖ over time"),
             _mean("zero_share", "share of exact zeros"),
             _mean("firing_rate", "spikes per neuron and step"),
@@ -218,7 +217,7 @@ SUMMARIES: Sequence[tuple[tuple[str, ...], str, Sequence[tuple[tuple[str, ...], 
         "Decay curves",
         (
             _norm("centre", "lag", 1, "norm at lag 1"),
-            _norm("centre", "lag", 1 << 60, "at the last lag"),
+            _norm("centre", "lag", -1, "at the last lag"),
             _curve("centre", "lag", "log norm over lags"),
         ),
     ),
@@ -227,7 +226,7 @@ SUMMARIES: Sequence[tuple[tuple[str, ...], str, Sequence[tuple[tuple[str, ...], 
         "",
         (
             _norm("log_frobenius", "lag", 1, "norm at lag 1"),
-            _norm("log_frobenius", "lag", 1 << 60, "at the last lag"),
+            _norm("log_frobenius", "lag", -1, "at the last lag"),
             _curve("log_frobenius", "lag", "log norm over lags"),
             _value("rate", "rate (nats per step)"),
             _mean("window", "share in the window"),

@@ -134,9 +134,11 @@ def _warn_of_narrow(wanted: list[str], width: float | None) -> None:
     """Say which figures have no room for their labels at a width."""
     from gradflow.figures.registry import find
 
-    for name in wanted if width is not None else ():
+    if width is None:
+        return
+    for name in wanted:
         room = find(name).narrowest
-        if width is not None and width < room:
+        if width < room:
             cure = f"give it {room:g} in or more, or look at it first"
             typer.echo(f"{name}: at {width:.3g} in its labels crowd; {cure}", err=True)
 
